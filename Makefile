@@ -1,0 +1,60 @@
+# Each target sets up what it needs, in .venv, on its first run and whenever pyproject.toml changes.
+# ARGS is handed to the program: make demo ARGS='--workers 8', make test ARGS='-k lock'.
+
+PYTHON ?= python3
+ARGS ?=
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+NEEDS := import sys; sys.exit(sys.version_info < (3, 11))
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint docs bench clean
+.DELETE_ON_ERROR:
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+demo: .venv/.runtime  ## workers, locks and an election on a real etcd, with crashes
+	@$(BIN)/etcd-recipes demo $(ARGS)
+
+test: .venv/.dev  ## all tests, against real servers
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: .venv/.dev  ## style, types, and the rules between the floors
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+docs: .venv/.dev  ## the documentation, into docs/_build/html
+	@$(BIN)/sphinx-build -n -W -q $(ARGS) docs docs/_build/html
+	@echo "documentation: docs/_build/html/index.html"
+
+bench: .venv/.runtime  ## how fast it is here
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+clean:  ## remove all that these targets made, .venv included
+	@rm -rf .venv docs/_build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# What a set-up says goes to stderr: `make demo ARGS=--json` has the result alone on stdout.
+
+.venv/.made:
+	@$(PYTHON) -c '$(NEEDS)' 2>/dev/null || { \
+	  echo "etcd-recipes needs Python 3.11 or newer, and '$(PYTHON)' is not: name one with make PYTHON=python3.12" >&2; \
+	  exit 1; }
+	@echo "making .venv" >&2
+	@$(PYTHON) -m venv .venv >&2
+	@$(PIP) install --upgrade 'pip>=25.1' >&2
+	@touch $@
+
+.venv/.runtime: .venv/.made pyproject.toml
+	@echo "installing etcd-recipes, its extras and a development etcd into .venv" >&2
+	@$(PIP) install --editable '.[all]' >&2
+	@touch $@
+
+.venv/.dev: .venv/.runtime
+	@echo "installing the tools for tests, lint and docs into .venv" >&2
+	@$(PIP) install --group dev >&2
+	@touch $@

@@ -1,0 +1,64 @@
+"""Who stands in a line: what a lock key's value says, and how it is read.
+
+A value that is not ours (etcdctl and Go leave it empty, others write what they like) is read as far as it
+goes, and never an error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from dataclasses import dataclass
+from functools import cache
+
+from etcd_recipes.core import runtime
+from etcd_recipes.core.store import Entry, contender_id
+
+__all__ = ["Contender", "contender", "describe_self"]
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """Who holds or waits.
+
+    `key` is its key in etcd. `token` is the revision at which it took its place: it orders the
+    contenders of a line (compare it with other Contenders' tokens, not with ``hold.token``, which is the
+    revision at which a hold was confirmed). `identity` is a name for people: ``host/pid/id`` of a Python
+    contender, otherwise the lease in hex. `value` is the key's value: a proposal in an election, the
+    identity as JSON in a lock.
+    """
+
+    key: str
+    token: int
+    identity: str
+    value: str
+
+
+@cache
+def _process_id(pid: int) -> str:
+    return f"{runtime.rng().getrandbits(32):08x}"  # one per process; `pid` renews it after a fork
+
+
+def describe_self() -> str:
+    """Give this process as the JSON that a lock key holds: host, pid, since (seconds since 1970), id."""
+    pid = os.getpid()
+    since = round(runtime.wall_clock(), 3)
+    return json.dumps(
+        {"host": socket.gethostname(), "pid": pid, "since": since, "id": _process_id(pid)},
+        separators=(",", ":"),
+    )
+
+
+def contender(line: str, entry: Entry) -> Contender:
+    """Read an entry of `line` as a Contender."""
+    name = _name_in(entry.value) or contender_id(line, entry.key) or entry.key
+    return Contender(entry.key, entry.created, name, entry.value)
+
+
+def _name_in(value: str) -> str | None:
+    try:
+        data = json.loads(value)
+        return f"{data['host']}/{data['pid']}/{data['id']}"
+    except (ValueError, TypeError, KeyError):
+        return None

@@ -1,0 +1,223 @@
+"""The line: the one wait loop of the house. Whatever waits its turn, waits here.
+
+The algorithm
+1. Claim the session's key in this line; threads of this process go one at a time.
+2. Join: one request puts the key and tells who is ahead. Nobody in the way: go to 6.
+3. Open a feed of those in the way and of the own key, from *now*. (With a start revision in the past,
+   etcd would serve it from a loop that runs every 100 ms: rivals hand over 20 to 65 times a second.)
+4. Read the standing once more: whatever changed before the feed was open shows here, whatever changes
+   later shows in the feed. Own place gone: raise. Nobody in the way: go to 6. Others in the way: go to 3.
+5. Wait for a departure, then read the standing again (4). A feed that ends, or is quiet for QUIET
+   seconds, is opened anew (3): a member that was stopped or cut off cannot hold a waiter for longer.
+6. The place is at the head, as read at a revision later than everybody's departure: that revision is the
+   token. If the session lives by its own clock, the place is held.
+7. On any failure, cancel or timeout after 1: leave the line. What cannot be confirmed within a blink is
+   handed to the session, which goes on removing the key, connection or not.
+
+Rules of this file
+* What may go in is a Rule's business; how etcd is asked, the Store's. Nothing is polled.
+* Failing endpoints do not end a wait: it goes on, with back-off, for as long as its Context allows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from etcd_recipes.coordination.contenders import Rule
+from etcd_recipes.coordination.session import Claim, Session, Sessions
+from etcd_recipes.core import retry
+from etcd_recipes.core.context import Context
+from etcd_recipes.core.errors import CompareFailed, EtcdRecipesError, LockLost
+from etcd_recipes.core.log import event_logger
+from etcd_recipes.core.store import Batch, Entry, Feed, Standing, contender_id
+
+__all__ = ["Line", "Turn"]
+
+QUIET = 10.0
+"""Seconds without news after which a waiter asks by itself: once per waiter, whoever is ahead."""
+
+_BLINK = 0.05
+"""Seconds that a call which has ended may still take to leave the line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A place at the head of a line: what a Hold is made of."""
+
+    session: Session
+    claim: Claim
+    entry: Entry
+    token: int
+
+
+class Line:
+    """One line in etcd, with the rule by which its contenders go in."""
+
+    def __init__(self, sessions: Sessions, name: str, rule: Rule) -> None:
+        self.name = name
+        self._sessions = sessions
+        self._store = sessions.store
+        self._rule = rule
+        self._log = event_logger("line").bind(line=name)
+
+    def enter(self, value: str, ttl: float | None, ctx: Context) -> Turn:
+        """Wait for the turn; when this raises, the line is left (or being left by the session).
+
+        Raises the Context's error when that ends first, SessionLost when the lease ended while waiting,
+        LockLost when somebody else removed the place, ResponseError when etcd refuses.
+        """
+        session = self._sessions.get(ttl, ctx)
+        with session.bound(ctx) as bound:
+            claim = session.claim(self._store.place(self.name, session.grant), bound)
+            visit = _Visit(session, claim)
+            try:
+                standing = self._admitted(visit, self._join(visit, value, bound), bound)
+                session.check()
+            except BaseException:
+                self._leave(visit)
+                raise
+        assert standing.mine is not None
+        return Turn(session, claim, standing.mine, standing.revision)
+
+    def try_enter(self, value: str, ttl: float | None, ctx: Context) -> Turn | None:
+        """Take the turn if nobody is in the line, writing nothing otherwise; None when somebody is.
+
+        Raises like `enter`, and ClusterError when no endpoint answers: it does not try again.
+        """
+        session = self._sessions.get(ttl, ctx)
+        claim = session.claim_now(self._store.place(self.name, session.grant))
+        if claim is None:
+            return None
+        visit = _Visit(session, claim)
+        try:
+            visit.asked += 1
+            standing = self._store.join_if_first(self.name, value, session.grant, ctx)
+            visit.note(standing)
+            if standing.mine is None:
+                session.release(claim)
+                return None
+            standing = self._with_value(visit, standing, value, ctx)
+            session.check()
+        except BaseException:
+            self._leave(visit)
+            raise
+        return Turn(session, claim, visit.entry or standing.mine, standing.revision)
+
+    def contenders(self, ctx: Context) -> tuple[Entry, ...]:
+        """Give everybody in the line, the holder first: one request."""
+        snapshot = self._store.list(f"{self.name}/", ctx)
+        return tuple(e for e in snapshot.entries if contender_id(self.name, e.key) is not None)
+
+    # -- steps 2 to 6 ------------------------------------------------------------------------------------------
+
+    def _join(self, visit: _Visit, value: str, ctx: Context) -> Standing:
+        def join() -> Standing:
+            visit.asked += 1
+            standing = self._store.join(
+                self.name, value, visit.session.grant, ctx, ahead=self._rule.ahead
+            )
+            visit.note(standing)
+            return standing
+
+        standing = retry.PATIENT.run(ctx, join, on_failure=self._tell)
+        return self._with_value(visit, standing, value, ctx)
+
+    def _with_value(self, visit: _Visit, standing: Standing, value: str, ctx: Context) -> Standing:
+        """Write the value if the place was there before us: made by a late copy of an earlier join."""
+        mine = standing.mine
+        if mine is None or mine.value == value:
+            return standing
+        try:
+            visit.entry = retry.PATIENT.run(ctx, lambda: self._store.replace(mine, value, ctx))
+        except CompareFailed:
+            return Standing(None, (), standing.revision)
+        return Standing(visit.entry, standing.ahead, standing.revision, standing.doubt)
+
+    def _admitted(self, visit: _Visit, standing: Standing, ctx: Context) -> Standing:
+        while True:
+            if standing.mine is None:
+                visit.session.check()
+                raise LockLost(
+                    f"the place in line {self.name!r} was removed from etcd by somebody else"
+                )
+            visit.entry = standing.mine
+            if not self._rule.blockers(standing):
+                return standing
+            before = standing
+            standing = retry.PATIENT.run(
+                ctx, lambda seen=before: self._next(seen, ctx), on_failure=self._tell
+            )
+
+    def _next(self, seen: Standing, ctx: Context) -> Standing:
+        """Steps 3 to 5 over one feed: give a standing that calls for a decision or for another feed."""
+        mine, watched = self._watched(seen)
+        with self._store.watch(ctx, keys=watched, quiet=QUIET) as feed:
+            while True:
+                standing = self._store.standing(self.name, mine, ctx, ahead=self._rule.ahead)
+                blockers = {entry.key for entry in self._rule.blockers(standing)}
+                if standing.mine is None or not blockers or not blockers <= watched:
+                    return standing
+                if not self._something_happened(feed):
+                    return standing
+
+    def _watched(self, seen: Standing) -> tuple[Entry, set[str]]:
+        assert seen.mine is not None
+        return seen.mine, {seen.mine.key} | {entry.key for entry in self._rule.blockers(seen)}
+
+    def _something_happened(self, feed: Feed) -> bool:
+        """Wait for a change that may let us in (or takes our place away); False when the feed is over."""
+        while (batch := feed.next()) is not None:
+            if self._matters(batch):
+                return True
+        return False
+
+    def _matters(self, batch: Batch) -> bool:
+        return self._rule.values or any(change.entry is None for change in batch.changes)
+
+    def _tell(self, error: BaseException) -> None:
+        self._log.warning("line.unreachable", error=str(error))
+
+    # -- step 7 ------------------------------------------------------------------------------------------------
+
+    def _leave(self, visit: _Visit) -> None:
+        session, claim = visit.session, visit.claim
+        if not session.is_alive or not visit.asked:
+            session.release(claim)
+            return
+        if visit.doubt:
+            session.suspect(claim.key)
+        blink = Context(_BLINK)
+        try:
+            if visit.entry is not None:
+                self._store.delete(visit.entry, blink)
+            else:
+                self._store.withdraw(claim.key, session.grant, blink)
+        except EtcdRecipesError:
+            session.sweep(claim, visit.entry)
+        else:
+            session.release(claim)
+
+
+class _Visit:
+    """One thread's way through the line: what must be known to leave it cleanly."""
+
+    __slots__ = ("_clean", "asked", "claim", "entry", "session")
+
+    def __init__(self, session: Session, claim: Claim) -> None:
+        self.session = session
+        self.claim = claim
+        self.entry: Entry | None = None
+        self.asked = 0  # how often a join was begun
+        self._clean = False  # the last one was answered, with no unanswered copy before it
+
+    @property
+    def doubt(self) -> bool:
+        """True when a copy of a join may still be carried out, even after the line was left."""
+        return self.asked > 1 or not self._clean
+
+    def note(self, standing: Standing) -> None:
+        """Remember what a join answered."""
+        self.entry = standing.mine
+        self._clean = not standing.doubt
+        if self.doubt:
+            self.session.suspect(self.claim.key)

@@ -1,0 +1,437 @@
+"""The session: one lease for everything that a client holds, and the one who keeps it alive.
+
+States
+    ACTIVE      the last renewal succeeded
+    SUSPENDED   renewals fail, but the lease's local deadline has not passed: still ours, start nothing new
+    LOST        the deadline has passed, or etcd says that the lease is gone, or we were forked: final
+    CLOSED      closed by its owner: final
+
+The local deadline
+    The deadline counts from the moment at which the last successful renewal was *sent*, with the ttl that
+    the server granted. etcd starts the ttl later than that, so this side gives up first, whatever the
+    delay of the reply was. A hundredth of the ttl is taken off for clocks that run at different speeds.
+
+The keeper (a thread of its own; renewals do not wait for the application)
+1. Every ttl/3 renew, trying again until the deadline. Failing makes the session SUSPENDED, the deadline
+   or "no such lease" makes it LOST.
+2. While keys rest on the lease, ask in the same tick which are still attached. One that is missing is
+   read once more, with quorum; if it is gone (an operator's ``del``, a Go peer that unlocks by name), its
+   owner is told. No watch and no thread per hold.
+3. A key that is attached although its owner has left was made by a copy of a request that arrived late.
+   It is withdrawn. Only keys with such a copy in doubt are looked at: what an application attaches to
+   the lease itself stays.
+
+A claim is the right of one thread to one key of the session. Whoever wants to stand at a key claims it
+first, and gives the claim back when the key is certainly gone; when that could not be confirmed, the
+session goes on removing it (`sweep`) and keeps the claim until it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import Enum
+from itertools import count
+
+from etcd_recipes.coordination.queue import LocalQueue
+from etcd_recipes.core import retry, runtime
+from etcd_recipes.core.context import Context, check_timeout, limit
+from etcd_recipes.core.errors import (
+    Cancelled,
+    ContextError,
+    EtcdRecipesError,
+    LeaseNotFound,
+    SessionLost,
+)
+from etcd_recipes.core.log import event_logger
+from etcd_recipes.core.store import Entry, Grant, Renewal, Store
+
+__all__ = ["Claim", "Session", "Sessions", "State"]
+
+DRIFT = 0.01
+"""The part of a ttl that is given up to clocks of different speed."""
+
+_FAREWELL = 1.0  # seconds for revoking at interpreter exit, or after a loss
+
+
+class State(Enum):
+    """See the module's docstring."""
+
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    LOST = "lost"
+    CLOSED = "closed"
+
+
+class Claim:
+    """The right to stand at one key of a session; made by ``session.claim``."""
+
+    __slots__ = ("_on_gone", "entry", "key", "since")
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        self.entry: Entry | None = None
+        self.since = 0.0
+        self._on_gone: Callable[[], None] | None = None
+
+    def guard(self, entry: Entry, on_gone: Callable[[], None]) -> None:
+        """From now on the key must be there as this incarnation; `on_gone` is called when it is not."""
+        self.since = runtime.now()
+        self.entry = entry
+        self._on_gone = on_gone
+
+    def gone(self) -> None:
+        """Tell the owner that the key is gone, once."""
+        on_gone, self._on_gone, self.entry = self._on_gone, None, None
+        if on_gone is not None:
+            on_gone()
+
+
+class Session:
+    """A lease that is renewed in the background, shared by all recipes of a client with the same ttl.
+
+    Get one from ``client.session(ttl)``. It ends with ``close()``, with the client, or by being LOST.
+    """
+
+    def __init__(self, store: Store, ttl: float, ctx: Context) -> None:
+        sent = runtime.now()
+        self._store = store
+        self._grant: Grant = store.open_grant(ttl, ctx)
+        self._deadline = _deadline(sent, self._grant.ttl)
+        self._state = State.ACTIVE
+        self._reason = ""
+        self._lost = runtime.new_event()
+        self._lock = runtime.new_lock()
+        self._ctx = Context()  # ends with the session
+        self._queue = LocalQueue()
+        self._claims: dict[str, Claim] = {}
+        self._suspects: set[str] = set()
+        self._listeners: dict[int, Callable[[str], None]] = {}
+        self._numbers = count()
+        self._log = event_logger("session").bind(lease=f"{self._grant.id:x}", ttl=self._grant.ttl)
+        runtime.at_fork(self)
+        runtime.at_exit(self)
+        self._keeper = runtime.spawn(self._keep, "etcd-recipes-session")
+        self._log.debug("session.opened")
+
+    # -- what users see ----------------------------------------------------------------------------------------
+
+    @property
+    def id(self) -> int:
+        """The lease's id."""
+        return self._grant.id
+
+    @property
+    def ttl(self) -> float:
+        """The ttl that the server granted, in seconds."""
+        return self._grant.ttl
+
+    @property
+    def state(self) -> State:
+        """Where the session stands; LOST from the moment its deadline passes, even if nobody has looked."""
+        if self._state in (State.ACTIVE, State.SUSPENDED) and runtime.now() >= self._deadline:
+            return State.LOST
+        return self._state
+
+    @property
+    def is_alive(self) -> bool:
+        """True while the lease is provably ours: local, cheap, and honest after a pause of the process."""
+        state = self._state
+        return (
+            state is State.ACTIVE or state is State.SUSPENDED
+        ) and runtime.now() < self._deadline
+
+    @property
+    def reason(self) -> str:
+        """Why the session ended; "" while it lives."""
+        if not self._reason and not self.is_alive:
+            return "its lease was not renewed in time"
+        return self._reason
+
+    def remaining(self) -> float:
+        """Give the seconds for which the lease is provably ours without another renewal; 0.0 when it is not."""
+        return max(0.0, self._deadline - runtime.now()) if self.is_alive else 0.0
+
+    def on_lost(self, callback: Callable[[str], None]) -> int:
+        """Have ``callback(reason)`` called when the session ends; at once if it has. Gives a number for `forget`.
+
+        It runs on the session's own thread and must be quick.
+        """
+        number = next(self._numbers)
+        with self._lock:
+            if not self._lost.is_set():
+                self._listeners[number] = callback
+                return number
+        callback(self.reason)
+        return number
+
+    def forget(self, number: int) -> None:
+        """Undo `on_lost`."""
+        with self._lock:
+            self._listeners.pop(number, None)
+
+    def close(self, *, timeout: float | None = None, ctx: Context | None = None) -> bool:
+        """Revoke the lease: everything that rests on it is released. Tells whether etcd confirmed it.
+
+        When it is not confirmed, the lease ends by itself, at most ttl seconds after its last renewal.
+        """
+        if not self._end(State.CLOSED, "the session was closed"):
+            return True
+        return self._revoke(limit(timeout, ctx, default=_FAREWELL))
+
+    def abandon(self) -> None:
+        """Stop renewing and let go of everything at once, without a word to etcd: the lease will expire."""
+        self._end(State.LOST, "the session was abandoned")
+
+    def __repr__(self) -> str:
+        return f"<Session lease={self.id:x} {self.state.value}, {self.remaining():.1f} s left>"
+
+    # -- what recipes use ----------------------------------------------------------------------------------------
+
+    @property
+    def grant(self) -> Grant:
+        """The lease, as the Store's verbs want it."""
+        return self._grant
+
+    def check(self) -> None:
+        """Raise SessionLost if the session has ended."""
+        if not self.is_alive:
+            raise SessionLost(f"the session (lease {self.id:x}) is gone: {self.reason}")
+
+    @contextmanager
+    def bound(self, ctx: Context) -> Iterator[Context]:
+        """Run the body with a child of `ctx` that the end of the session cancels; then raise SessionLost."""
+        inner = ctx.child()
+        number = self.on_lost(inner.cancel)
+        try:
+            yield inner
+        except Cancelled:
+            if not ctx.cancelled:
+                self.check()
+            raise
+        finally:
+            self.forget(number)
+
+    def claim(self, key: str, ctx: Context) -> Claim:
+        """Claim `key`, waiting for the threads of this process that came first."""
+        self._queue.enter(key, ctx)
+        return self._claimed(key)
+
+    def claim_now(self, key: str) -> Claim | None:
+        """Claim `key` if no other thread has it."""
+        return self._claimed(key) if self._queue.enter_now(key) else None
+
+    def _claimed(self, key: str) -> Claim:
+        claim = self._claims[key] = Claim(key)
+        return claim
+
+    def release(self, claim: Claim) -> None:
+        """Give a claim back: its key is gone, or will go with the lease."""
+        claim.entry = None
+        self._claims.pop(claim.key, None)
+        self._queue.leave(claim.key)
+
+    def suspect(self, key: str) -> None:
+        """Note that a request which makes `key` may still be carried out; the keeper will look for it."""
+        self._suspects.add(key)
+
+    def sweep(self, claim: Claim, entry: Entry | None) -> None:
+        """Remove the claimed key in the background until that is confirmed, then give the claim back."""
+
+        def remove() -> None:
+            try:
+                retry.SWEEPING.run(self._ctx, lambda: self._remove(claim.key, entry, self._ctx))
+            except EtcdRecipesError:
+                pass  # the session ended, and the key ends with its lease
+            self.release(claim)
+
+        self._log.warning("key.sweeping", key=claim.key)
+        runtime.spawn(remove, "etcd-recipes-sweeper")
+
+    def _remove(self, key: str, entry: Entry | None, ctx: Context) -> None:
+        with_limit = ctx.child(max(_FAREWELL, self.ttl / 3))
+        if entry is not None:
+            self._store.delete(entry, with_limit)
+        else:
+            self._store.withdraw(key, self._grant, with_limit)
+
+    # -- the keeper ------------------------------------------------------------------------------------------------
+
+    def _keep(self) -> None:
+        while not self._ctx.wait(min(self.ttl / 3, self.remaining())):
+            try:
+                with_deadline = self._ctx.child(self.remaining())
+                retry.RENEWAL.run(
+                    with_deadline,
+                    lambda ctx=with_deadline: self._renew(ctx),
+                    on_failure=self._suspend,
+                )
+            except LeaseNotFound as error:
+                self._lose(f"etcd says that {error.message}")
+            except ContextError:
+                if not self._ctx.done:
+                    self._lose("its lease could not be renewed in time")
+            except Exception as error:  # a defect must not leave a session that nobody renews
+                self._lose(f"its keeper failed ({type(error).__name__}: {error})")
+                raise
+
+    def _renew(self, ctx: Context) -> None:
+        """Steps 1 to 3 of one tick."""
+        sent = runtime.now()
+        watched = [c for c in list(self._claims.values()) if c.entry is not None]
+        renewal = self._grant.renew(ctx, keys=bool(watched or self._suspects))
+        self._deadline = max(self._deadline, _deadline(sent, renewal.ttl))
+        if self._state is State.SUSPENDED:
+            self._state = State.ACTIVE
+            self._log.warning("session.resumed", remaining=round(self.remaining(), 3))
+        self._log.debug("session.renewed", took=round(runtime.now() - sent, 4))
+        if renewal.keys is not None:
+            self._look_for_gone(watched, renewal, ctx)
+            self._look_for_strays(renewal, ctx)
+
+    def _look_for_gone(self, watched: list[Claim], renewal: Renewal, ctx: Context) -> None:
+        for claim in watched:
+            entry = claim.entry
+            if entry is None or claim.key in (renewal.keys or ()):
+                continue
+            # The list is the leader's memory, which may lag behind a write that was just confirmed.
+            now_there = self._store.get(claim.key, ctx)
+            if (now_there is None or now_there.created != entry.created) and claim.entry is entry:
+                self._log.error("key.gone", key=claim.key)
+                claim.gone()
+
+    def _look_for_strays(self, renewal: Renewal, ctx: Context) -> None:
+        for key in self._suspects & (renewal.keys or frozenset()):
+            claim = self.claim_now(key)  # not if somebody stands there rightly, or is about to
+            if claim is not None:
+                try:
+                    self._store.withdraw(key, self._grant, ctx)
+                    self._log.warning("key.stray", key=key)
+                finally:
+                    self.release(claim)
+
+    def _suspend(self, error: BaseException) -> None:
+        if self._state is State.ACTIVE:
+            self._state = State.SUSPENDED
+            self._log.warning(
+                "session.suspended", remaining=round(self.remaining(), 3), error=str(error)
+            )
+
+    def _lose(self, reason: str) -> None:
+        if self._end(State.LOST, reason):
+            self._log.error("session.lost", reason=reason)
+            self._revoke(
+                Context(_FAREWELL)
+            )  # if it lives on at the server, others need not wait for it
+
+    def _revoke(self, ctx: Context) -> bool:
+        try:
+            self._grant.close(ctx)
+        except EtcdRecipesError as error:
+            self._log.warning("session.not_revoked", error=str(error))
+            return False
+        return True
+
+    def _end(self, state: State, reason: str) -> bool:
+        """Enter a final state, once, and tell everybody; gives False if it was final already."""
+        with self._lock:
+            if self._lost.is_set():
+                return False
+            self._state, self._reason = state, reason
+            self._lost.set()
+            listeners, self._listeners = self._listeners, {}
+        for listener in listeners.values():
+            listener(reason)
+        self._ctx.cancel(reason)
+        return True
+
+    # -- the ends of a process -------------------------------------------------------------------------------------
+
+    def after_fork_in_child(self) -> None:
+        """A child holds nothing: the lease is the parent's, and so is the thread that renewed it."""
+        self._lock = runtime.new_lock()
+        self._queue = LocalQueue()
+        self._lost = runtime.new_event()
+        self._lost.set()
+        if self._state in (State.ACTIVE, State.SUSPENDED):
+            self._state, self._reason = (
+                State.LOST,
+                "this process is a forked child; its parent holds it",
+            )
+        self._listeners = {}
+
+    def at_exit(self) -> None:
+        """Revoke quickly when the interpreter ends, so that nobody waits for the ttl."""
+        self.close(timeout=_FAREWELL)
+
+
+def _deadline(sent: float, ttl: float) -> float:
+    return sent + ttl * (1 - DRIFT)
+
+
+class Sessions:
+    """The sessions of one client, one per ttl; a lost one is replaced when it is asked for again."""
+
+    def __init__(self, store: Store, *, default_ttl: float, default_timeout: float) -> None:
+        self.store = store
+        self.default_timeout = default_timeout
+        self.default_ttl = default_ttl
+        self.ctx = (
+            Context()
+        )  # ends with the client; what goes on in the background is a child of it
+        self._sessions: dict[float, Session] = {}
+        self._opening = LocalQueue()
+        runtime.at_fork(self)
+
+    def get(self, ttl: float | None, ctx: Context) -> Session:
+        """Give the live session of this ttl, opening one if there is none.
+
+        The opening is tried again while no endpoint answers, for as long as `ctx` and the client's
+        default timeout allow; then it raises the last error.
+        """
+        ttl = self.default_ttl if ttl is None else check_ttl(ttl)
+        if self.ctx.cancelled:
+            raise SessionLost("the client is closed")
+        session = self._sessions.get(ttl)
+        if session is not None and session.is_alive:
+            return session
+        with self._opening.turn(f"{ttl}", ctx):
+            session = self._sessions.get(ttl)
+            if session is None or not session.is_alive:
+                session = self._sessions[ttl] = self._open(ttl, ctx)
+            return session
+
+    def _open(self, ttl: float, ctx: Context) -> Session:
+        last: list[BaseException] = []
+        opening = ctx.child(self.default_timeout)
+        try:
+            return retry.OPENING.run(
+                opening, lambda: Session(self.store, ttl, opening), on_failure=last.append
+            )
+        except ContextError:
+            if ctx.done or not last:
+                raise
+            raise last[-1] from None
+
+    def limit(self, timeout: float | None, ctx: Context | None) -> Context:
+        """Give the Context of a unary call: the client's default timeout if the caller gave no limit."""
+        return limit(timeout, ctx, default=self.default_timeout)
+
+    def close(self) -> None:
+        """Close all sessions, and end what goes on in the background."""
+        self.ctx.cancel("the client was closed")
+        for session in list(self._sessions.values()):
+            session.close()
+
+    def after_fork_in_child(self) -> None:
+        """Start with no session: those of the parent are its own."""
+        self._sessions = {}
+        self._opening = LocalQueue()
+
+
+def check_ttl(ttl: float) -> float:
+    """Give `ttl` back, or raise ValueError when it is not a positive number of seconds."""
+    if not ttl or ttl <= 0:
+        raise ValueError(f"ttl must be a positive number of seconds; got {ttl!r}")
+    check_timeout(ttl, "ttl")
+    return ttl

@@ -1,0 +1,1 @@
+"""The keys client: everything that talks to etcd. Its floors import downwards only."""

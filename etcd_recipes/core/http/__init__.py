@@ -1,0 +1,1 @@
+"""One request -> one endpoint -> the next endpoint. Knows HTTP and endpoints; knows no keys."""

@@ -1,0 +1,46 @@
+"""A request is a value: what is sent, whether it may be sent twice; and what came back.
+
+Rules of this file
+1. Values only: no socket, no clock, no thread. Dialects build Actions, the cluster walks them along the
+   endpoints, the wire sends them.
+2. The replay rule stands on the Action, where the one who knows the request wrote it, and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+__all__ = ["Action", "Reply"]
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One HTTP request, to whichever endpoint.
+
+    `replay` is True when sending it again does no harm even if the first copy was carried out (or will
+    be, much later: a stopped server applies what it was sent when it is resumed). `what` names the
+    request in messages, without secrets.
+    """
+
+    path: str
+    body: bytes = b""
+    method: str = "POST"
+    replay: bool = False
+    what: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One HTTP answer.
+
+    `doubt` is True when an earlier attempt of the same Action got no answer: that copy may have been
+    carried out, or may yet be.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    endpoint: str
+    doubt: bool = False

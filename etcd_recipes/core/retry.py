@@ -1,0 +1,115 @@
+"""The named policies by which the library tries again; every one ends with its Context.
+
+Rules of this file
+1. A core call makes one walk over the endpoints and is not repeated, unless the client was given a
+   policy. Recipes, renewals, followers and sweepers go on by a policy that has a name here.
+2. A policy never sleeps past a deadline, and a cancel ends its sleep at once.
+3. Only what may be repeated is given to a policy: every verb of the Store is safe to repeat.
+4. Back-off is exponential with full jitter: when etcd comes back, its clients do not come all at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
+from tenacity.stop import stop_after_attempt, stop_never
+
+from etcd_recipes.core.context import Context
+from etcd_recipes.core.errors import (
+    ClusterError,
+    ContextError,
+    EtcdRecipesError,
+    LeaseNotFound,
+    LockLost,
+    NoLeader,
+    SessionLost,
+)
+
+__all__ = ["CAMPAIGN", "HEALING", "OPENING", "PATIENT", "RENEWAL", "SWEEPING", "Policy"]
+
+T = TypeVar("T")
+
+
+def _unanswered(error: BaseException) -> bool:
+    return isinstance(error, ClusterError | NoLeader)
+
+
+def _anything(error: BaseException) -> bool:
+    return isinstance(error, EtcdRecipesError) and not isinstance(error, ContextError)
+
+
+def _unless_gone(error: BaseException) -> bool:
+    return _anything(error) and not isinstance(error, LeaseNotFound)
+
+
+def _between_terms(error: BaseException) -> bool:
+    return isinstance(error, ClusterError | NoLeader | SessionLost | LockLost)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How often and after how long something is tried again; `first` and `longest` are seconds."""
+
+    name: str
+    first: float
+    longest: float
+    attempts: int | None = None
+    again: Callable[[BaseException], bool] = _unanswered
+
+    def run(
+        self,
+        ctx: Context,
+        call: Callable[[], T],
+        *,
+        on_failure: Callable[[BaseException], None] | None = None,
+    ) -> T:
+        """Give what `call` gives, trying again by this policy; `on_failure` hears of each failure.
+
+        Raises the last error when the policy gives up, and the Context's error when that ends first.
+        """
+
+        def failed(error: BaseException) -> bool:
+            # The end of a limit further in is a failure like any other; only `ctx` ends the policy.
+            return self.again(error) or (isinstance(error, ContextError) and not ctx.done)
+
+        def tell(state: RetryCallState) -> None:
+            if on_failure is not None and state.outcome is not None:
+                error = state.outcome.exception()
+                if error is not None:
+                    on_failure(error)
+
+        def sleep(seconds: float) -> None:
+            ctx.wait(seconds)
+            ctx.check()
+
+        retrying = Retrying(
+            sleep=sleep,
+            stop=stop_never if self.attempts is None else stop_after_attempt(self.attempts),
+            wait=wait_random_exponential(multiplier=self.first, max=self.longest),
+            retry=retry_if_exception(failed),
+            before_sleep=tell,
+            reraise=True,
+        )
+        return retrying(call)
+
+
+OPENING = Policy("opening", first=0.05, longest=1.0)
+"""The first contact of a client; bounded by the client's default timeout."""
+
+PATIENT = Policy("patient", first=0.02, longest=1.0)
+"""A waiter in line: for as long as its caller waits."""
+
+CAMPAIGN = Policy("campaign", first=0.05, longest=2.0, again=_between_terms)
+"""A candidate that wants to lead for ever: also past a lost session, which the next attempt replaces."""
+
+RENEWAL = Policy("renewal", first=0.02, longest=0.5, again=_unless_gone)
+"""The renewal of a lease: until the lease's own deadline."""
+
+SWEEPING = Policy("sweeping", first=0.05, longest=2.0, again=_anything)
+"""The removal of a key that must not stay: until it is confirmed or its lease has ended."""
+
+HEALING = Policy("healing", first=0.05, longest=5.0, again=_anything)
+"""A registration or a follower: for ever."""

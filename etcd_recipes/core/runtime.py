@@ -1,0 +1,223 @@
+"""The one door to clocks, threads and events.
+
+Rules of this file
+1. No other module imports ``threading`` or ``time``: whatever waits, waits through here, so that the
+   whole client can run under a simulated clock and scheduler (`use`).
+2. There is one clock, `now`: it never jumps, and on Linux it goes on counting while the machine is
+   suspended. A lease goes on expiring while a laptop sleeps; a clock that stops then would let a
+   holder believe in a lock that somebody else has taken.
+3. Threads made here are daemons: they never keep a program from ending. What must be tidied up at the
+   end says so with `at_exit`.
+4. After a fork the child has none of these threads. Whoever owns threads, sockets or locks registers
+   with `at_fork` and is told, in the child, before the application's code goes on.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import random
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+__all__ = [
+    "Event",
+    "ForkAware",
+    "Lock",
+    "Runtime",
+    "Thread",
+    "at_exit",
+    "at_fork",
+    "new_event",
+    "new_lock",
+    "now",
+    "rng",
+    "spawn",
+    "thread_id",
+    "use",
+    "wall_clock",
+]
+
+
+class Event(Protocol):
+    """A flag that threads can wait for; the four verbs of ``threading.Event``."""
+
+    def is_set(self) -> bool:
+        """Tell whether the flag is up."""
+
+    def set(self) -> None:
+        """Put the flag up and wake everybody who waits."""
+
+    def clear(self) -> None:
+        """Take the flag down."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the flag is up or `timeout` seconds have passed; tell whether it is up."""
+
+
+class Lock(Protocol):
+    """A mutual exclusion between threads of this process, used with ``with`` only."""
+
+    def __enter__(self) -> bool:
+        """Take the lock, waiting for it."""
+
+    def __exit__(self, *exc_info: object) -> None:
+        """Give the lock back."""
+
+
+class Thread(Protocol):
+    """A thread that has been started."""
+
+    def is_alive(self) -> bool:
+        """Tell whether the thread is still running."""
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until the thread has ended or `timeout` seconds have passed."""
+
+
+class Runtime(Protocol):
+    """What a runtime must offer; the native one serves users, a simulated one serves the simulation."""
+
+    rng: random.Random
+
+    def now(self) -> float:
+        """Give the monotonic time in seconds, suspend included."""
+
+    def wall_clock(self) -> float:
+        """Give the time of day, in seconds since 1970: for people to read, never to decide by."""
+
+    def new_event(self) -> Event:
+        """Make an event that is not set."""
+
+    def new_lock(self) -> Lock:
+        """Make a lock that nobody has."""
+
+    def spawn(self, target: Callable[[], None], name: str) -> Thread:
+        """Start a daemon thread that runs `target`."""
+
+    def thread_id(self) -> int:
+        """Give a number that no other running thread of this process has."""
+
+
+class NativeRuntime:
+    """The operating system's clock and threads."""
+
+    # CLOCK_BOOTTIME counts suspend, CLOCK_MONOTONIC does not; where there is none (macOS, Windows)
+    # the monotonic clock is the best there is.
+    _BOOTTIME = getattr(time, "CLOCK_BOOTTIME", None)
+
+    def __init__(self) -> None:
+        self.rng = random.Random()  # noqa: S311 (jitter and lease ids, not secrets)
+        self.new_event = threading.Event
+        self.new_lock = threading.Lock
+        self.thread_id = threading.get_ident
+        self.wall_clock = time.time
+
+    if _BOOTTIME is not None:
+
+        def now(self, _read: Callable[[int], float] = time.clock_gettime) -> float:
+            return _read(time.CLOCK_BOOTTIME)
+
+    else:  # pragma: no cover (other systems)
+
+        def now(self, _read: Callable[[], float] = time.monotonic) -> float:  # type: ignore[misc]
+            return _read()
+
+    def spawn(self, target: Callable[[], None], name: str) -> Thread:
+        thread = threading.Thread(target=target, name=name, daemon=True)
+        thread.start()
+        return thread
+
+
+_current: Runtime = NativeRuntime()
+
+
+def now() -> float:
+    """Give the monotonic time in seconds; on Linux it counts suspend."""
+    return _current.now()
+
+
+def wall_clock() -> float:
+    """Give the time of day in seconds since 1970, for people to read."""
+    return _current.wall_clock()
+
+
+def new_event() -> Event:
+    """Make an event that is not set."""
+    return _current.new_event()
+
+
+def new_lock() -> Lock:
+    """Make a lock that nobody has."""
+    return _current.new_lock()
+
+
+def spawn(target: Callable[[], None], name: str) -> Thread:
+    """Start a daemon thread that runs `target`."""
+    return _current.spawn(target, name)
+
+
+def thread_id() -> int:
+    """Give a number that no other running thread of this process has."""
+    return _current.thread_id()
+
+
+def rng() -> random.Random:
+    """Give the source of jitter and ids; seeded in a simulation, reseeded after a fork."""
+    return _current.rng
+
+
+@contextmanager
+def use(runtime: Runtime) -> Iterator[Runtime]:
+    """Run the body under another runtime; the simulation's entrance."""
+    global _current
+    before, _current = _current, runtime
+    try:
+        yield runtime
+    finally:
+        _current = before
+
+
+# -- the ends of a process ---------------------------------------------------------------------------
+
+
+class ForkAware(Protocol):
+    """What `at_fork` accepts."""
+
+    def after_fork_in_child(self) -> None:
+        """Forget what belongs to the parent: threads, sockets, locks in an unknown state."""
+
+
+_fork_aware: weakref.WeakSet[Any] = weakref.WeakSet()
+_exit_hooks: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def at_fork(owner: ForkAware) -> None:
+    """Have ``owner.after_fork_in_child()`` called in every forked child, as long as `owner` lives."""
+    _fork_aware.add(owner)
+
+
+def at_exit(owner: Any) -> None:
+    """Have ``owner.at_exit()`` called when the interpreter ends, as long as `owner` lives."""
+    _exit_hooks.add(owner)
+
+
+def _after_fork_in_child() -> None:
+    if isinstance(_current, NativeRuntime):
+        _current.rng.seed()  # else parent and child would choose the same lease ids
+    for owner in list(_fork_aware):
+        owner.after_fork_in_child()
+
+
+def _run_exit_hooks() -> None:
+    for owner in list(_exit_hooks):
+        owner.at_exit()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+atexit.register(_run_exit_hooks)

@@ -1,0 +1,318 @@
+"""The Store over v3: each verb is one transaction, and each may be sent twice.
+
+Why each may be sent twice
+    create, join      a second copy finds the key and changes nothing (compare create_revision == 0)
+    replace, delete   a second copy finds another incarnation (compare create_revision == created)
+    withdraw          a second copy finds no key under that lease
+    grant             the lease id is ours, drawn at random: "exists already" is success
+
+A copy that arrives *late*, after its key was deleted again, is the one thing this cannot undo: it makes a
+key that nobody knows of, under a lease that lives. `Standing.doubt` says when that may happen, and the
+session sweeps for it.
+
+Keys: a contender stands at ``<line>/<lease id in lower-case hex, not padded>``, as in Go's concurrency
+package, etcdctl and the v3lock service: one line with all of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import replace as replace_fields
+
+from etcd_recipes.core import runtime
+from etcd_recipes.core.context import Context
+from etcd_recipes.core.errors import CompareFailed, InvalidResponse, LeaseExists, LeaseNotFound
+from etcd_recipes.core.http.action import Action
+from etcd_recipes.core.store import (
+    Entry,
+    Feed,
+    Grant,
+    Renewal,
+    Snapshot,
+    Standing,
+    contender_id,
+    nearest,
+)
+from etcd_recipes.core.v3 import replies, requests
+from etcd_recipes.core.v3.feed import V3Feed, entry_of
+from etcd_recipes.core.v3.gateway import Gateway
+from etcd_recipes.core.v3.values import (
+    Compare,
+    Op,
+    RangeResult,
+    TxnResult,
+    prefix_end,
+    to_bytes,
+)
+
+__all__ = ["V3Store"]
+
+
+class V3Store:
+    """The Store protocol over etcd's v3 gateway."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    # -- one key ---------------------------------------------------------------------------------------------
+
+    def get(self, key: str, ctx: Context) -> Entry | None:
+        """One linearizable range."""
+        answer = self._gateway.call(requests.range_(Op.get(key)), ctx)
+        with replies.Reading(answer.endpoint):
+            return _first(replies.range_result(answer.body))
+
+    def list(self, prefix: str, ctx: Context) -> Snapshot:
+        """One linearizable range, sorted here: a sort by creation makes the server copy the whole range."""
+        answer = self._gateway.call(requests.range_(Op.get(prefix, prefix=True)), ctx)
+        with replies.Reading(answer.endpoint):
+            found = replies.range_result(answer.body)
+        entries = sorted((entry_of(kv) for kv in found.kvs), key=lambda entry: entry.created)
+        return Snapshot(tuple(entries), found.revision)
+
+    def create(self, key: str, value: str, grant: Grant | None, ctx: Context) -> Standing:
+        """One transaction: put if absent, otherwise read what is there."""
+        lease = grant.id if grant else 0
+        result, doubt = self._txn(
+            [Compare.create_revision(key) == 0],
+            [Op.put(key, value, lease=lease)],
+            [Op.get(key)],
+            f"create key {key!r}",
+            ctx,
+        )
+        if result.succeeded:
+            entry: Entry | None = Entry(key, value, result.revision, result.revision, lease)
+        else:
+            entry = _first(_range(result, 0))
+        return Standing(entry, (), result.revision, doubt)
+
+    def replace(self, entry: Entry, value: str, ctx: Context) -> Entry:
+        """One transaction; the lease is written again, so a new lease never slips under an old key."""
+        result, _ = self._txn(
+            [Compare.create_revision(entry.key) == entry.created],
+            [Op.put(entry.key, value, lease=entry.lease)],
+            [],
+            f"replace key {entry.key!r}",
+            ctx,
+        )
+        if not result.succeeded:
+            raise CompareFailed(
+                f"key {entry.key!r} created at revision {entry.created} is not there any more",
+                code=9,
+            )
+        return replace_fields(entry, value=value, modified=result.revision)
+
+    def delete(self, entry: Entry, ctx: Context) -> bool:
+        """One transaction."""
+        return self._delete_if(
+            Compare.create_revision(entry.key) == entry.created,
+            entry.key,
+            f"delete key {entry.key!r}",
+            ctx,
+        )
+
+    def withdraw(self, key: str, grant: Grant, ctx: Context) -> bool:
+        """One transaction."""
+        return self._delete_if(Compare.lease(key) == grant.id, key, f"withdraw key {key!r}", ctx)
+
+    def _delete_if(self, condition: Compare, key: str, what: str, ctx: Context) -> bool:
+        result, _ = self._txn([condition], [Op.delete(key)], [], what, ctx)
+        return result.succeeded
+
+    # -- a line ----------------------------------------------------------------------------------------------
+
+    def place(self, line: str, grant: Grant) -> str:
+        """``<line>/<lease id>``."""
+        return f"{line}/{grant.id:x}"
+
+    def join(
+        self, line: str, value: str, grant: Grant, ctx: Context, *, ahead: int | None
+    ) -> Standing:
+        """One transaction that puts the key and reads who is ahead, at one revision."""
+        key = self.place(line, grant)
+        limit = 0 if ahead is None else ahead + 1
+        result, doubt = self._txn(
+            [Compare.create_revision(key) == 0],
+            [Op.put(key, value, lease=grant.id), _newest_first(line, limit)],
+            [Op.get(key), _newest_first(line)],
+            f"join line {line!r}",
+            ctx,
+        )
+        if result.succeeded:
+            mine: Entry | None = Entry(key, value, result.revision, result.revision, grant.id)
+        else:
+            mine = _first(_range(result, 0))
+        return self._with_ahead(line, mine, _range(result, 1), result.revision, ahead, doubt, ctx)
+
+    def join_if_first(self, line: str, value: str, grant: Grant, ctx: Context) -> Standing:
+        """One transaction that writes only if nothing at all is below ``<line>/``.
+
+        Something that is no contender (a key of a deeper line) makes it fail too; only then a second
+        and third request are needed: join, and withdraw if somebody is ahead.
+        """
+        key = self.place(line, grant)
+        result, doubt = self._txn(
+            [Compare.create_revision(f"{line}/", prefix=True) == 0],
+            [Op.put(key, value, lease=grant.id)],
+            [Op.get(f"{line}/", prefix=True, sort_by="CREATE", limit=1)],
+            f"join line {line!r} if nobody is there",
+            ctx,
+        )
+        if result.succeeded:
+            mine = Entry(key, value, result.revision, result.revision, grant.id)
+            return Standing(mine, (), result.revision, doubt)
+        first = _first(_range(result, 0))
+        if first is None or contender_id(line, first.key) is None:
+            return self._join_or_withdraw(line, value, grant, ctx, doubt=doubt)
+        if first.key == key:
+            return Standing(first, (), result.revision, doubt)
+        return Standing(None, (first,), result.revision, doubt)
+
+    def _join_or_withdraw(
+        self, line: str, value: str, grant: Grant, ctx: Context, *, doubt: bool
+    ) -> Standing:
+        standing = self.join(line, value, grant, ctx, ahead=1)
+        if standing.ahead and standing.mine is not None:
+            self.delete(standing.mine, ctx)
+            standing = replace_fields(standing, mine=None)
+        return replace_fields(standing, doubt=doubt or standing.doubt)
+
+    def standing(self, line: str, mine: Entry, ctx: Context, *, ahead: int | None) -> Standing:
+        """One read-only transaction: is my place still mine, and who is ahead."""
+        before = Op.get(
+            f"{line}/",
+            prefix=True,
+            sort_by="CREATE",
+            descending=True,
+            limit=ahead or 0,
+            max_create_revision=mine.created - 1,
+        )
+        result, _ = self._txn([], [Op.get(mine.key), before], [], f"look at line {line!r}", ctx)
+        found = _first(_range(result, 0))
+        if found is None or found.created != mine.created:
+            return Standing(None, (), result.revision)
+        return self._with_ahead(line, found, _range(result, 1), result.revision, ahead, False, ctx)
+
+    def _with_ahead(
+        self,
+        line: str,
+        mine: Entry | None,
+        found: RangeResult,
+        revision: int,
+        ahead: int | None,
+        doubt: bool,
+        ctx: Context,
+    ) -> Standing:
+        """Keep the contenders among `found`; look again, without a limit, if deeper keys crowded them out."""
+        if mine is None:
+            return Standing(None, (), revision, doubt)
+        entries = [entry_of(kv) for kv in found.kvs]
+        before = nearest(entries, line, mine.created, ahead)
+        crowded = found.more and (ahead is None or len(before) < ahead)
+        if crowded and any(contender_id(line, entry.key) is None for entry in entries):
+            standing = self.standing(line, mine, ctx, ahead=None)
+            return replace_fields(standing, ahead=standing.ahead[:ahead], doubt=doubt)
+        return Standing(mine, before, revision, doubt)
+
+    # -- changes and leases ------------------------------------------------------------------------------------
+
+    def watch(
+        self,
+        ctx: Context,
+        *,
+        keys: Iterable[str] = (),
+        prefix: str | None = None,
+        after: int | None = None,
+        quiet: float | None = None,
+    ) -> Feed:
+        """One stream, with one create per key."""
+        start = 0 if after is None else after + 1
+        raw = [(to_bytes(key), b"") for key in keys]
+        if prefix is not None:
+            raw.append((to_bytes(prefix), prefix_end(to_bytes(prefix))))
+        creates = [requests.watch_create(key, end, start_revision=start) for key, end in raw]
+        what = f"watch {' and '.join(repr(k.decode('utf-8', 'replace')) for k, _ in raw)}"
+        return V3Feed(self._gateway, creates, ctx, what=what, after=after, quiet=quiet)
+
+    def open_grant(self, ttl: float, ctx: Context) -> Grant:
+        """One request, with an id of our own: a lost reply leaves no lease behind that nobody knows."""
+        id_ = runtime.rng().randrange(1, 2**63)
+        try:
+            answer = self._gateway.call(requests.lease_grant(math.ceil(ttl), id_), ctx)
+        except LeaseExists:  # our own first copy: 2**63 ids are not met by chance
+            answer = self._gateway.call(requests.time_to_live(id_, keys=False), ctx)
+            with replies.Reading(answer.endpoint):
+                return V3Grant(self._gateway, id_, replies.lease_status(answer.body).granted_ttl)
+        with replies.Reading(answer.endpoint):
+            return V3Grant(self._gateway, id_, int(answer.body.get("TTL", 0)))
+
+    def _txn(
+        self,
+        compare: list[Compare],
+        success: list[Op],
+        failure: list[Op],
+        what: str,
+        ctx: Context,
+    ) -> tuple[TxnResult, bool]:
+        action: Action = requests.txn(compare, success, failure, replay=True, what=what)
+        answer = self._gateway.call(action, ctx)
+        with replies.Reading(answer.endpoint):
+            return replies.txn_result(answer.body), answer.doubt
+
+
+class V3Grant:
+    """A lease."""
+
+    def __init__(self, gateway: Gateway, id_: int, ttl: float) -> None:
+        self._gateway = gateway
+        self.id = id_
+        self.ttl = ttl
+
+    def renew(self, ctx: Context, *, keys: bool = False) -> Renewal:
+        """One request; with `keys` a second one, which is also a second witness that the lease lives.
+
+        Some servers answer a renewal of a revoked lease with success.
+        """
+        answer = self._gateway.call(requests.keep_alive(self.id), ctx)
+        with replies.Reading(answer.endpoint):
+            ttl = replies.keep_alive_ttl(answer.body)
+        if ttl <= 0:
+            raise self._gone(answer.endpoint)
+        return Renewal(ttl, self._keys(ctx) if keys else None)
+
+    def _keys(self, ctx: Context) -> frozenset[str]:
+        answer = self._gateway.call(requests.time_to_live(self.id, keys=True), ctx)
+        with replies.Reading(answer.endpoint):
+            status = replies.lease_status(answer.body)
+        if status.ttl < 0:
+            raise self._gone(answer.endpoint)
+        return frozenset(key.decode("utf-8", "surrogateescape") for key in status.keys)
+
+    def close(self, ctx: Context) -> None:
+        """One request."""
+        try:
+            self._gateway.call(requests.lease_revoke(self.id), ctx)
+        except LeaseNotFound:
+            pass
+
+    def _gone(self, endpoint: str) -> LeaseNotFound:
+        return LeaseNotFound(
+            f"lease {self.id:x} has expired or was revoked", code=5, endpoint=endpoint
+        )
+
+
+def _newest_first(line: str, limit: int = 0) -> Op:
+    return Op.get(f"{line}/", prefix=True, sort_by="CREATE", descending=True, limit=limit)
+
+
+def _first(found: RangeResult) -> Entry | None:
+    return entry_of(found.kvs[0]) if found.kvs else None
+
+
+def _range(result: TxnResult, index: int) -> RangeResult:
+    """Give the range that stands at `index` in the branch that was taken."""
+    found = result.responses[index] if index < len(result.responses) else None
+    if not isinstance(found, RangeResult):
+        raise InvalidResponse("the answer to a transaction lacks one of its ranges")
+    return found

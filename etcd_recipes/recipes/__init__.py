@@ -1,0 +1,1 @@
+"""The recipes: one public idea per file, each reading like its algorithm. None imports another."""
