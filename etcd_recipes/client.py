@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, ParamSpec, Self, TypeVar
 
-from etcd_recipes.coordination.session import Session, Sessions, check_ttl
+from etcd_recipes.coordination.session import Session
+from etcd_recipes.coordination.sessions import Sessions, check_ttl
 from etcd_recipes.core.context import Context, check_timeout
 from etcd_recipes.core.http.cluster import Cluster
 from etcd_recipes.core.http.endpoints import parse_endpoints

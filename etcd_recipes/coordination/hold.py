@@ -177,7 +177,7 @@ class Hold:
         def call() -> None:
             try:
                 callback(self._why())
-            except Exception:
+            except Exception:  # noqa: BLE001 (the user's code: whatever it raises is logged)
                 self._log.exception("hold.callback_failed")
 
         runtime.spawn(call, "etcd-recipes-on-lost")

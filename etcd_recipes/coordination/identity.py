@@ -36,8 +36,8 @@ class Contender:
 
 
 @cache
-def _process_id(pid: int) -> str:
-    return f"{runtime.rng().getrandbits(32):08x}"  # one per process; `pid` renews it after a fork
+def _process_id(_pid: int) -> str:
+    return f"{runtime.rng().getrandbits(32):08x}"  # one per process: a forked child gets its own
 
 
 def describe_self() -> str:

@@ -21,17 +21,23 @@ Rules of this file
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 from etcd_recipes.coordination.contenders import Rule
-from etcd_recipes.coordination.session import Claim, Session, Sessions
+from etcd_recipes.coordination.session import Claim, Session
+from etcd_recipes.coordination.sessions import Sessions
 from etcd_recipes.core import retry
 from etcd_recipes.core.context import Context
-from etcd_recipes.core.errors import CompareFailed, EtcdRecipesError, LockLost
+from etcd_recipes.core.errors import CompareFailed, EtcdRecipesError, LeaseNotFound, LockLost
 from etcd_recipes.core.log import event_logger
 from etcd_recipes.core.store import Batch, Entry, Feed, Standing, contender_id
 
 __all__ = ["Line", "Turn"]
+
+T = TypeVar("T")
 
 QUIET = 10.0
 """Seconds without news after which a waiter asks by itself: once per waiter, whoever is ahead."""
@@ -66,26 +72,39 @@ class Line:
         Raises the Context's error when that ends first, SessionLost when the lease ended while waiting,
         LockLost when somebody else removed the place, ResponseError when etcd refuses.
         """
-        session = self._sessions.get(ttl, ctx)
-        with session.bound(ctx) as bound:
-            claim = session.claim(self._store.place(self.name, session.grant), bound)
-            visit = _Visit(session, claim)
-            try:
-                standing = self._admitted(visit, self._join(visit, value, bound), bound)
-                session.check()
-            except BaseException:
-                self._leave(visit)
-                raise
-        assert standing.mine is not None
-        return Turn(session, claim, standing.mine, standing.revision)
+        return self._with_live_session(ttl, ctx, partial(self._enter, value))
 
     def try_enter(self, value: str, ttl: float | None, ctx: Context) -> Turn | None:
         """Take the turn if nobody is in the line, writing nothing otherwise; None when somebody is.
 
         Raises like `enter`, and ClusterError when no endpoint answers: it does not try again.
         """
+        return self._with_live_session(ttl, ctx, partial(self._try_enter, value))
+
+    def _with_live_session(
+        self, ttl: float | None, ctx: Context, go: Callable[[Session, Context], T]
+    ) -> T:
+        """Run `go` with a session; once more with a new one when its lease had ended before we knew."""
         session = self._sessions.get(ttl, ctx)
-        claim = session.claim_now(self._store.place(self.name, session.grant))
+        try:
+            return go(session, ctx)
+        except LeaseNotFound as error:
+            session.lose(f"etcd says that {error.message}")
+        return go(self._sessions.get(ttl, ctx), ctx)
+
+    def _enter(self, value: str, session: Session, ctx: Context) -> Turn:
+        with session.bound(ctx) as bound:
+            visit = _Visit(session, session.claim(self._place(session), bound))
+            try:
+                standing = self._admitted(visit, self._join(visit, value, bound), bound)
+                session.check()
+            except BaseException:
+                self._leave(visit)
+                raise
+        return visit.turn(standing)
+
+    def _try_enter(self, value: str, session: Session, ctx: Context) -> Turn | None:
+        claim = session.claim_now(self._place(session))
         if claim is None:
             return None
         visit = _Visit(session, claim)
@@ -93,15 +112,19 @@ class Line:
             visit.asked += 1
             standing = self._store.join_if_first(self.name, value, session.grant, ctx)
             visit.note(standing)
-            if standing.mine is None:
-                session.release(claim)
-                return None
-            standing = self._with_value(visit, standing, value, ctx)
-            session.check()
+            if standing.mine is not None:
+                standing = self._with_value(visit, standing, value, ctx)
+                session.check()
         except BaseException:
             self._leave(visit)
             raise
-        return Turn(session, claim, visit.entry or standing.mine, standing.revision)
+        if standing.mine is None:
+            session.release(claim)
+            return None
+        return visit.turn(standing)
+
+    def _place(self, session: Session) -> str:
+        return self._store.place(self.name, session.grant)
 
     def contenders(self, ctx: Context) -> tuple[Entry, ...]:
         """Give everybody in the line, the holder first: one request."""
@@ -137,15 +160,13 @@ class Line:
         while True:
             if standing.mine is None:
                 visit.session.check()
-                raise LockLost(
-                    f"the place in line {self.name!r} was removed from etcd by somebody else"
-                )
+                raise _removed(self.name)
             visit.entry = standing.mine
             if not self._rule.blockers(standing):
                 return standing
             before = standing
             standing = retry.PATIENT.run(
-                ctx, lambda seen=before: self._next(seen, ctx), on_failure=self._tell
+                ctx, partial(self._next, before, ctx), on_failure=self._tell
             )
 
     def _next(self, seen: Standing, ctx: Context) -> Standing:
@@ -198,6 +219,10 @@ class Line:
             session.release(claim)
 
 
+def _removed(line: str) -> LockLost:
+    return LockLost(f"the place in line {line!r} was removed from etcd by somebody else")
+
+
 class _Visit:
     """One thread's way through the line: what must be known to leave it cleanly."""
 
@@ -214,6 +239,11 @@ class _Visit:
     def doubt(self) -> bool:
         """True when a copy of a join may still be carried out, even after the line was left."""
         return self.asked > 1 or not self._clean
+
+    def turn(self, standing: Standing) -> Turn:
+        """Give what the place at the head is."""
+        assert standing.mine is not None
+        return Turn(self.session, self.claim, standing.mine, standing.revision)
 
     def note(self, standing: Standing) -> None:
         """Remember what a join answered."""

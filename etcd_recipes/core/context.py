@@ -35,11 +35,12 @@ class Context:
     """
 
     __slots__ = ("_callbacks", "_deadline", "_lock", "_parent", "_reason", "_timeout")
+    _deadline: float | None
 
     def __init__(self, timeout: float | None = None, *, parent: Context | None = None) -> None:
         self._timeout = check_timeout(timeout)
         self._parent = parent
-        deadline = None if timeout is None else runtime.now() + timeout
+        deadline: float | None = None if timeout is None else runtime.now() + timeout
         if parent is not None and parent._deadline is not None:
             deadline = parent._deadline if deadline is None else min(deadline, parent._deadline)
         self._deadline = deadline

@@ -22,6 +22,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import TracebackType
 from typing import Any, Protocol
 
 __all__ = [
@@ -65,7 +66,13 @@ class Lock(Protocol):
     def __enter__(self) -> bool:
         """Take the lock, waiting for it."""
 
-    def __exit__(self, *exc_info: object) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+        /,
+    ) -> None:
         """Give the lock back."""
 
 
@@ -112,10 +119,6 @@ class NativeRuntime:
 
     def __init__(self) -> None:
         self.rng = random.Random()  # noqa: S311 (jitter and lease ids, not secrets)
-        self.new_event = threading.Event
-        self.new_lock = threading.Lock
-        self.thread_id = threading.get_ident
-        self.wall_clock = time.time
 
     if _BOOTTIME is not None:
 
@@ -126,6 +129,18 @@ class NativeRuntime:
 
         def now(self, _read: Callable[[], float] = time.monotonic) -> float:  # type: ignore[misc]
             return _read()
+
+    def wall_clock(self) -> float:
+        return time.time()
+
+    def new_event(self) -> Event:
+        return threading.Event()
+
+    def new_lock(self) -> Lock:
+        return threading.Lock()
+
+    def thread_id(self) -> int:
+        return threading.get_ident()
 
     def spawn(self, target: Callable[[], None], name: str) -> Thread:
         thread = threading.Thread(target=target, name=name, daemon=True)
@@ -174,7 +189,7 @@ def rng() -> random.Random:
 @contextmanager
 def use(runtime: Runtime) -> Iterator[Runtime]:
     """Run the body under another runtime; the simulation's entrance."""
-    global _current
+    global _current  # noqa: PLW0603 (one runtime per process, as there is one clock)
     before, _current = _current, runtime
     try:
         yield runtime

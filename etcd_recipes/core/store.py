@@ -18,7 +18,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 from etcd_recipes.core.context import Context
 
@@ -113,7 +113,7 @@ class Feed(Protocol):
     def close(self) -> None:
         """End the feed."""
 
-    def __enter__(self) -> Feed:
+    def __enter__(self) -> Self:
         """Give the feed."""
 
     def __exit__(self, *exc_info: object) -> None:

@@ -22,7 +22,7 @@ from etcd_recipes.coordination.hold import Hold
 from etcd_recipes.coordination.identity import Contender, contender
 from etcd_recipes.coordination.line import Line, Turn
 from etcd_recipes.coordination.names import check_name
-from etcd_recipes.coordination.session import Sessions, check_ttl
+from etcd_recipes.coordination.sessions import Sessions, check_ttl
 from etcd_recipes.core import retry, runtime
 from etcd_recipes.core.context import Context
 from etcd_recipes.core.errors import (
@@ -246,7 +246,7 @@ class Background:
         if callback is not None:
             try:
                 callback()
-            except Exception:
+            except Exception:  # noqa: BLE001 (the user's code: whatever it raises is logged)
                 self._log.exception("election.callback_failed")
 
 

@@ -22,7 +22,7 @@ from etcd_recipes.coordination.hold import Hold
 from etcd_recipes.coordination.identity import Contender, contender, describe_self
 from etcd_recipes.coordination.line import Line, Turn
 from etcd_recipes.coordination.names import check_name
-from etcd_recipes.coordination.session import Sessions, check_ttl
+from etcd_recipes.coordination.sessions import Sessions, check_ttl
 from etcd_recipes.core import runtime
 from etcd_recipes.core.context import Context, check_timeout
 from etcd_recipes.core.errors import DeadlineExceeded, NotAcquired, NotHeld

@@ -18,9 +18,9 @@ Rules of this file
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
 from etcd_recipes.core import runtime
 from etcd_recipes.core.context import Context
@@ -30,6 +30,8 @@ from etcd_recipes.core.http.endpoints import Ring
 from etcd_recipes.core.http.wire import Stream, Wire
 
 __all__ = ["Cluster", "Judge"]
+
+T = TypeVar("T")
 
 Judge = Callable[[Reply], EndpointError | None]
 """Says whether a reply counts: None, or why this endpoint could not answer. May raise ResponseError."""
@@ -71,33 +73,50 @@ class Cluster:
         Raises ClusterError when no endpoint gave one, ResponseError when `judge` does, and the
         Context's error when that ends first.
         """
-        walk = _Walk(action)
-        for endpoint in self._ring.order():
-            with walk.attempt():
-                reply = self._wire.exchange(endpoint, action, ctx, self._header_timeout)
-                if (refusal := judge(reply)) is not None:
-                    raise refusal
-                self._ring = self._ring.pin(endpoint)
-                return replace(reply, doubt=True) if walk.doubt else reply
-            self._leave(walk.errors[-1])
-            if walk.must_stop():
-                break
-        raise walk.failure()
+
+        def ask(endpoint: str) -> Reply:
+            reply = self._wire.exchange(endpoint, action, ctx, self._header_timeout)
+            if (refusal := judge(reply)) is not None:
+                raise refusal
+            return reply
+
+        reply, doubt = self._walk(action, ask)
+        return replace(reply, doubt=True) if doubt else reply
 
     def open(self, action: Action, ctx: Context, judge: Judge) -> Stream:
         """Give the first stream that an endpoint opens with status 200; errors as for `send`."""
-        walk = _Walk(action)
+
+        def ask(endpoint: str) -> Stream:
+            stream = self._wire.open(endpoint, action, ctx, self._header_timeout)
+            if stream.status != 200:
+                raise _refusal(stream, judge)
+            return stream
+
+        stream, _ = self._walk(action, ask)
+        with self._lock:
+            self._streams.add(stream)
+        return stream
+
+    def _walk(self, action: Action, ask: Callable[[str], T]) -> tuple[T, bool]:
+        """Give what the first endpoint answers, and whether a copy sent before it is in doubt."""
+        errors: list[EndpointError] = []
+        doubt = False
         for endpoint in self._ring.order():
-            with walk.attempt():
-                stream = self._wire.open(endpoint, action, ctx, self._header_timeout)
-                if stream.status != 200:
-                    raise _refusal(stream, judge)
+            try:
+                answer = ask(endpoint)
+            except EndpointError as error:
+                errors.append(error)
+                doubt = doubt or error.maybe_applied
+                self._leave(error)
+                if error.maybe_applied and not action.replay:
+                    break
+            except ContextError as error:
+                error.maybe_applied = error.maybe_applied or doubt
+                raise
+            else:
                 self._ring = self._ring.pin(endpoint)
-                with self._lock:
-                    self._streams.add(stream)
-                return stream
-            self._leave(walk.errors[-1])
-        raise walk.failure()
+                return answer, doubt
+        raise ClusterError(errors, what=action.what)
 
     def close(self) -> None:
         """Close the idle connections and end all streams."""
@@ -134,32 +153,3 @@ def _refusal(stream: Stream, judge: Judge) -> EndpointError:
     return judge(reply) or EndpointError(
         stream.endpoint, f"no stream, but HTTP status {stream.status}"
     )
-
-
-class _Walk:
-    """What one walk has met so far."""
-
-    def __init__(self, action: Action) -> None:
-        self._action = action
-        self.errors: list[EndpointError] = []
-        self.doubt = False
-
-    @contextmanager
-    def attempt(self) -> Iterator[None]:
-        """Note the failure of one attempt; hand the doubt on to an error that ends the walk."""
-        try:
-            yield
-        except EndpointError as error:
-            self.errors.append(error)
-            self.doubt = self.doubt or error.maybe_applied
-        except ContextError as error:
-            error.maybe_applied = error.maybe_applied or self.doubt
-            raise
-
-    def must_stop(self) -> bool:
-        """True after an attempt that may have been carried out and must not be repeated."""
-        return self.errors[-1].maybe_applied and not self._action.replay
-
-    def failure(self) -> ClusterError:
-        """Give the error of a walk without an answer."""
-        return ClusterError(self.errors, what=self._action.what)

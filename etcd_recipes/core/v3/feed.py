@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 from etcd_recipes.core.context import Context
 from etcd_recipes.core.errors import ClusterError, EndpointError
@@ -116,7 +116,7 @@ class V3Feed:
         self._over = True
         self._messages.close()
 
-    def __enter__(self) -> V3Feed:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exc_info: object) -> None:

@@ -1,3 +1,4 @@
+# ruff: noqa: A002 (`id` is the contract's name)
 """Leases of the v3 API. Each method is one request of the gateway, named in its docstring."""
 
 from __future__ import annotations

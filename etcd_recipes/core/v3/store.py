@@ -17,7 +17,7 @@ package, etcdctl and the v3lock service: one line with all of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace as replace_fields
 
 from etcd_recipes.core import runtime
@@ -249,9 +249,9 @@ class V3Store:
 
     def _txn(
         self,
-        compare: list[Compare],
-        success: list[Op],
-        failure: list[Op],
+        compare: Sequence[Compare],
+        success: Sequence[Op],
+        failure: Sequence[Op],
         what: str,
         ctx: Context,
     ) -> tuple[TxnResult, bool]:

@@ -37,7 +37,7 @@ def to_bytes(text: str | bytes, what: str = "key") -> bytes:
 
 
 def prefix_end(prefix: bytes) -> bytes:
-    """Give the first key after all keys that begin with `prefix`; b"\\0" (to the end) when there is none."""
+    """Give the first key after all that begin with `prefix`; a NUL byte, meaning the end, if none is."""
     trimmed = prefix.rstrip(b"\xff")
     return trimmed[:-1] + bytes([trimmed[-1] + 1]) if trimmed else b"\0"
 

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 from etcd_recipes.coordination.follow import Update, follow
-from etcd_recipes.coordination.session import Sessions
+from etcd_recipes.coordination.sessions import Sessions
 from etcd_recipes.core import runtime
 from etcd_recipes.core.context import Context
 from etcd_recipes.core.errors import ContextError, DeadlineExceeded, EtcdRecipesError, RecipeError

@@ -23,7 +23,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from etcd_recipes.coordination.queue import LocalQueue
-from etcd_recipes.coordination.session import Claim, Session, Sessions
+from etcd_recipes.coordination.session import Claim, Session
+from etcd_recipes.coordination.sessions import Sessions
 from etcd_recipes.core import retry, runtime
 from etcd_recipes.core.context import Context, limit
 from etcd_recipes.core.errors import (
@@ -166,7 +167,7 @@ class Registration:
                 f"{self._key} is registered already in this process; close that one first"
             )
         try:
-            entry = self._create(session, claim, ctx, take_over=take_over)
+            entry = self._create(session, ctx, take_over=take_over)
         except BaseException:
             session.suspect(self._key)
             session.sweep(claim, None)
@@ -176,7 +177,7 @@ class Registration:
         published.listening = session.on_lost(self._lost)  # at once, if it is lost by now
         self._log.info("registration.published", lease=f"{session.id:x}")
 
-    def _create(self, session: Session, claim: Claim, ctx: Context, *, take_over: bool) -> Entry:
+    def _create(self, session: Session, ctx: Context, *, take_over: bool) -> Entry:
         for _ in range(3):
             value = encode(self._instance, self._owner)
             standing = self._store.create(self._key, value, session.grant, ctx)
@@ -285,7 +286,7 @@ class Registration:
             return True
         try:
             return bool(self._check())
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (the user's code: raising means not passing)
             self._log.warning("registration.check_failed", error=str(error))
             return False
 
@@ -317,7 +318,8 @@ class _Published:
 
 
 def check_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
-    result = dict(metadata)
+    """Give `metadata` as a dict of its own; TypeError when it is not from str to str."""
+    result: dict[Any, Any] = dict(metadata)
     if not all(isinstance(k, str) and isinstance(v, str) for k, v in result.items()):
         raise TypeError("metadata maps str to str")
     return result

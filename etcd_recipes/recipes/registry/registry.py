@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from etcd_recipes.coordination.names import check_name
-from etcd_recipes.coordination.session import Sessions, check_ttl
+from etcd_recipes.coordination.sessions import Sessions, check_ttl
 from etcd_recipes.core import runtime
 from etcd_recipes.core.context import Context
 from etcd_recipes.recipes.registry.discovery import Discovery
@@ -51,8 +51,8 @@ class Registry:
         name = check_name(id, "instance id") if id is not None else _fresh_id()
         if "/" in name:
             raise ValueError(f"instance id {name!r} contains '/'")
-        if not isinstance(address, str) or not address:
-            raise ValueError(f"an address is a str that is not empty; got {address!r}")
+        if not address:
+            raise ValueError("an address must not be empty")
         if weight < 0:
             raise ValueError(f"a weight is 0 or more; got {weight!r}")
         instance = Instance(service, name, address, check_metadata(metadata or {}), weight, zone)

@@ -1,0 +1,168 @@
+"""One attempt at one endpoint: its limits, its cancel, and the translation of what goes wrong.
+
+Rules of this file
+* From the first byte sent on, nobody can tell whether the server acted: `maybe_applied`.
+* Every failure becomes an EndpointError, or the Context's own error when that has ended.
+* The cancel of an attempt that is over touches nothing: its connection may be at work for the next one.
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Self
+
+from etcd_recipes.core import runtime
+from etcd_recipes.core.context import Context
+from etcd_recipes.core.errors import ContextError, DeadlineExceeded, EndpointError
+from etcd_recipes.core.http.connection import Connection, Response
+
+__all__ = ["BROKEN", "STALL", "Attempt"]
+
+STALL = 5.0
+"""Seconds without a byte in the middle of an answer after which the endpoint is given up."""
+
+BROKEN = (OSError, http.client.HTTPException, ValueError, AttributeError)
+"""What http.client raises when an exchange breaks; the last two come from answers cut off in the middle."""
+
+
+class Attempt:
+    """One attempt at one endpoint: its limits, its cancel, and the translation of what goes wrong.
+
+    Entered, it is registered with the Context; left, it is not, and its cancel has no more effect.
+    """
+
+    def __init__(self, endpoint: str, ctx: Context, header_timeout: float | None) -> None:
+        self._endpoint = endpoint
+        self._ctx = ctx
+        self._header_timeout = header_timeout
+        self._head_until = None if header_timeout is None else runtime.now() + header_timeout
+        self._stall: float | None = STALL
+        self._lock = runtime.new_lock()
+        self._connection: Connection | None = None
+        self._sent = False
+        self._in_head = True
+        self._ended_from_outside: str | None = None
+        self._number = 0
+
+    def __enter__(self) -> Self:
+        self._ctx.check()
+        self._number = self._ctx.subscribe(self.abort)
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        self._ctx.unsubscribe(self._number)
+        with self._lock:
+            connection, self._connection = self._connection, None
+        if error is None:
+            return
+        if connection is not None:
+            connection.close()
+        if isinstance(error, BROKEN):
+            raise self.translate(error) from error
+
+    def abort(self, why: str = "") -> None:
+        """End the attempt from another thread; nothing happens when it is over."""
+        with self._lock:
+            self._ended_from_outside = why
+            if self._connection is not None:
+                self._connection.shut_down()
+
+    def begin(
+        self, idle: Connection | None, connect: Callable[[], Connection], method: str, data: bytes
+    ) -> tuple[Connection, Response]:
+        """Send `data` over the idle connection or a new one, and read the head of the answer."""
+        connection = idle or connect()
+        connection.limit = self._left
+        connection.look = self._check_not_ended
+        connection.hung_up = False
+        with self._lock:
+            self._connection = connection
+        if idle is None:
+            connection.connect()
+        connection.sock.settimeout(self._left())
+        self._sent = True
+        connection.sock.sendall(data)
+        response = Response(connection, method)
+        response.begin()
+        if connection.hung_up:
+            # http.client takes a head that was cut off for a complete one.
+            raise http.client.RemoteDisconnected("the answer was cut off in its headers")
+        self._in_head = False
+        return connection, response
+
+    def _check_not_ended(self) -> None:
+        # A cancel that came before there was a socket had nothing to shut down.
+        with self._lock:
+            if self._ended_from_outside is not None:
+                raise OSError("ended from outside")
+
+    def set_stall(self, seconds: float | None) -> None:
+        """Set how long a receive in the body may take; None for a stream that may be quiet for ever."""
+        self._stall = seconds
+
+    def _left(self) -> float | None:
+        """Give the seconds that the next wait may take; raises TimeoutError when there are none."""
+        now = runtime.now()
+        left = self._stall
+        if self._in_head:
+            left = None if self._head_until is None else self._head_until - now
+        deadline = self._ctx.deadline
+        if deadline is not None and (left is None or deadline - now < left):
+            left = deadline - now
+        if left is not None and left <= 0:
+            raise TimeoutError
+        return left
+
+    def translate(self, error: Exception) -> EndpointError | ContextError:
+        """Give the library's error for what went wrong: the Context's own if that has ended."""
+        ended = self._ctx.error
+        if ended is None and isinstance(error, TimeoutError) and self._deadline_is_next():
+            ended = DeadlineExceeded("the call did not end within its deadline")
+        if ended is not None:
+            ended.maybe_applied = self._sent
+            return ended
+        return EndpointError(
+            self._endpoint,
+            self._reason(error),
+            maybe_applied=self._sent,
+            silent=isinstance(error, TimeoutError),
+        )
+
+    def _deadline_is_next(self) -> bool:
+        # A socket's timeout is cut to whole milliseconds, so it may fire a hair before the deadline.
+        remaining = self._ctx.remaining()
+        return remaining is not None and remaining < 0.002
+
+    def _reason(self, error: Exception) -> str:
+        if self._ended_from_outside:
+            return self._ended_from_outside
+        if not isinstance(error, TimeoutError):
+            return reason_of(error)
+        if self._in_head:
+            what = "no answer" if self._sent else "no connection"
+            return f"{what} within {self._header_timeout:g} s"
+        return f"the answer stalled for {self._stall:g} s"
+
+
+def reason_of(error: Exception) -> str:
+    """Say what went wrong, for people: what happened, and what to look at."""
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused; is etcd running there?"
+    if isinstance(error, socket.gaierror):
+        return f"the host name was not found ({error.strerror or error})"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the server's certificate was not accepted ({error.verify_message}); check ca="
+    if isinstance(error, ssl.SSLError):
+        return (
+            f"TLS failed ({error.reason or error}); is the endpoint https, and cert= the right one?"
+        )
+    if isinstance(error, http.client.RemoteDisconnected | ConnectionResetError | BrokenPipeError):
+        return "the connection was closed without an answer"
+    if isinstance(error, http.client.IncompleteRead):
+        return "the answer was cut off"
+    if isinstance(error, http.client.BadStatusLine):
+        return "what answered does not speak HTTP/1.1 (a gRPC-only port?)"
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -1,0 +1,137 @@
+"""Connections: sockets whose every wait is bounded, and which another thread can end.
+
+Connecting, TLS and the parsing of answers are http.client's; waiting is ours.
+
+Rules of this file
+* A wait on the socket takes no longer than `limit()` says at that moment, which is asked before each.
+* `shut_down` may be called from any thread, at any time: it ends whatever waits on the socket.
+"""
+
+from __future__ import annotations
+
+import errno
+import http.client
+import io
+import os
+import select
+import socket
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["Connection", "Response", "TlsConnection"]
+
+_BUFFER = 65536
+
+
+class Connection(http.client.HTTPConnection):
+    """An http.client connection whose every wait is bounded, and which another thread can end."""
+
+    def __init__(self, host: str, port: int | None = None, **options: Any) -> None:
+        super().__init__(host, port, **options)
+        self.limit: Callable[[], float | None] = _no_limit
+        self.look: Callable[[], None] = _see_nothing
+        self.hung_up = False
+        self._create_connection = self._dial  # http.client's own hook for making the socket
+
+    def _dial(self, address: tuple[str, int], *_: object) -> socket.socket:
+        """Connect to the first address that takes us; like socket.create_connection, but abortable."""
+        failure: OSError | None = None
+        for family, kind, proto, _name, place in socket.getaddrinfo(
+            *address, 0, socket.SOCK_STREAM
+        ):
+            sock = socket.socket(family, kind, proto)
+            try:
+                self._connect(sock, place)
+            except OSError as error:
+                sock.close()
+                failure = error
+            else:
+                return sock
+        raise failure or OSError("the name has no address")
+
+    def _connect(self, sock: socket.socket, place: Any) -> None:
+        """Start to connect, and only then wait: a shutdown does nothing to a socket that has not begun."""
+        sock.setblocking(False)
+        begun = sock.connect_ex(place)
+        self.sock = sock
+        self.look()
+        if begun not in (0, errno.EINPROGRESS):
+            raise OSError(begun, os.strerror(begun))
+        left = self.limit()
+        poll = select.poll()
+        poll.register(sock, select.POLLOUT)
+        if not poll.poll(None if left is None else left * 1000):
+            raise TimeoutError
+        if failure := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            raise OSError(failure, os.strerror(failure))
+        self.look()
+
+    def in_step(self) -> bool:
+        """Tell whether an idle connection can be used: the server has neither closed it nor sent anything."""
+        sock = self.sock
+        if sock is None:
+            return False
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        return not poll.poll(0)
+
+    def shut_down(self) -> None:
+        """End whatever waits on the socket, from any thread; the owner closes it afterwards."""
+        sock = self.sock
+        if sock is not None:
+            try:
+                # The plain socket's method also for TLS: SSLSocket.shutdown would pull the TLS object
+                # out from under the thread that reads.
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+            except OSError:
+                pass  # not connected yet, or gone already
+
+    def forget(self) -> None:
+        """Close the descriptor and nothing else."""
+        sock, self.sock = self.sock, None
+        if sock is not None:
+            socket.close(sock.detach())
+
+    def receive_into(self, buffer: memoryview) -> int:
+        """Receive what is there into `buffer`, waiting no longer than the limit allows."""
+        self.sock.settimeout(self.limit())
+        count = self.sock.recv_into(buffer)
+        if count == 0:
+            self.hung_up = True
+        return count
+
+
+class TlsConnection(Connection, http.client.HTTPSConnection):
+    """The same over TLS: HTTPSConnection wraps the socket that `_dial` made."""
+
+
+def _no_limit() -> float | None:
+    return None
+
+
+def _see_nothing() -> None:
+    return None
+
+
+class _Source(io.RawIOBase):
+    """The connection as something that io.BufferedReader can read."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        return self._connection.receive_into(buffer)
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        """Stand in for the socket that http.client asks for its reading side."""
+        return io.BufferedReader(self, _BUFFER)
+
+
+class Response(http.client.HTTPResponse):
+    """An http.client response that reads through `_Source`."""
+
+    def __init__(self, connection: Connection, method: str) -> None:
+        super().__init__(_Source(connection), method=method)  # type: ignore[arg-type]
