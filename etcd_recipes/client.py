@@ -23,7 +23,7 @@ from etcd_recipes.recipes.lock import Lock, exclusive
 from etcd_recipes.recipes.registry import Registry
 
 if TYPE_CHECKING:
-    import requests
+    from etcd_recipes.core.http.wire import HttpSession
 
 __all__ = ["Client"]
 
@@ -56,7 +56,7 @@ class Client:
         default_timeout: float = 10.0,
         namespace: str = "",
         session_ttl: float = 15.0,
-        http: requests.Session | None = None,
+        http: HttpSession | None = None,
     ) -> None:
         check_timeout(header_timeout, "header_timeout")
         check_timeout(default_timeout, "default_timeout")

@@ -227,10 +227,11 @@ class Session:
         return claim
 
     def release(self, claim: Claim) -> None:
-        """Give a claim back: its key is gone, or will go with the lease."""
+        """Give a claim back: its key is gone, or will go with the lease. Nothing happens the second time."""
         claim.entry = None
-        self._claims.pop(claim.key, None)
-        self._queue.leave(claim.key)
+        if self._claims.get(claim.key) is claim:  # not in a forked child, which has no claims
+            del self._claims[claim.key]
+            self._queue.leave(claim.key)
 
     def suspect(self, key: str) -> None:
         """Note that a request which makes `key` may still be carried out; the keeper will look for it."""
@@ -353,6 +354,7 @@ class Session:
         """A child holds nothing: the lease is the parent's, and so is the thread that renewed it."""
         self._lock = runtime.new_lock()
         self._queue = LocalQueue()
+        self._claims = {}
         self._lost = runtime.new_event()
         self._lost.set()
         if self._state in (State.ACTIVE, State.SUSPENDED):

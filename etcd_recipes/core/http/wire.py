@@ -36,7 +36,10 @@ from etcd_recipes.core.http.action import Action, Reply
 from etcd_recipes.core.http.attempt import BROKEN, Attempt
 from etcd_recipes.core.http.connection import Connection, Response, TlsConnection
 
-__all__ = ["Stream", "Wire"]
+__all__ = ["HttpSession", "Stream", "Wire"]
+
+HttpSession = requests.Session
+"""What a user may bring along; named here, so that no other module imports requests."""
 
 _IDLE_PER_ENDPOINT = 32
 _CHUNK = 65536
@@ -105,7 +108,7 @@ class Wire:
         return Stream(endpoint, attempt, connection, response)
 
     def close(self) -> None:
-        """Close all idle connections; calls in flight go on to their end."""
+        """Close all idle connections; calls in flight go on to their end, and then close theirs."""
         for route in list(self._routes.values()):
             route.close()
 
@@ -193,7 +196,8 @@ class _Route:
             if self._url.scheme == "https"
             else None
         )
-        self._idle: deque[Connection] = deque(maxlen=None)
+        self._idle: deque[Connection] = deque()
+        self._closed = False
 
     def begin(self, attempt: Attempt, action: Action) -> tuple[Connection, Response]:
         """Steps 1, 3 and 4 of an exchange."""
@@ -247,11 +251,14 @@ class _Route:
         """Keep a connection for the next attempt."""
         if len(self._idle) >= _IDLE_PER_ENDPOINT:
             connection.close()
-        else:
-            self._idle.append(connection)
+            return
+        self._idle.append(connection)
+        if self._closed:
+            self.close()  # it came back while, or after, the others were closed
 
     def close(self) -> None:
-        """Close the idle connections."""
+        """Close the idle connections, and from now on those that come back."""
+        self._closed = True
         while (connection := self.take()) is not None:
             connection.close()
 

@@ -179,7 +179,9 @@ class Discovery:
             for update in follow(self._store, prefix, self._ctx, on_trouble=self._tell):
                 self._apply(update)
         except ContextError:
-            pass  # closed
+            pass  # closed, or the client is
+        finally:
+            self.close()
 
     def _apply(self, update: Update) -> None:
         if self._trouble is not None:
@@ -192,9 +194,7 @@ class Discovery:
             self._confirmed = runtime.now()
             for reader in self._readers:
                 reader.extend(events)
-            waiters = list(self._waiters)
-        for waiter in waiters:
-            waiter.set()
+        self._wake()
 
     def _event(self, change: Change) -> InstanceEvent | None:
         """Bring the table to the state after `change`, and give the event for it, if it is one."""
@@ -217,11 +217,8 @@ class Discovery:
     def _tell(self, error: BaseException) -> None:
         if self._trouble is None:
             self._log.warning("discovery.stale", error=str(error))
-        with self._lock:
-            self._trouble = error
-            waiters = list(self._waiters)
-        for waiter in waiters:
-            waiter.set()
+        self._trouble = error
+        self._wake()
 
     def wait_until_known(self, ctx: Context) -> None:
         """Wait for the first list; raises what kept it from coming."""
@@ -245,6 +242,9 @@ class Discovery:
     def close(self) -> None:
         """Stop following; the last list stays readable. Idempotent."""
         self._ctx.cancel("the view was closed")
+        self._wake()
+
+    def _wake(self) -> None:
         with self._lock:
             waiters = list(self._waiters)
         for waiter in waiters:

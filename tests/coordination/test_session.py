@@ -1,0 +1,142 @@
+"""The session's promises, against a real server."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from etcd_recipes import Client, ClusterError, Context, SessionLost
+from etcd_recipes.coordination.session import DRIFT, State
+from etcd_recipes.testing import EtcdProcess
+from tests.requests_seen import requests_seen
+from tests.tools import Job, child, eventually
+
+
+@pytest.fixture
+def client(etcd: EtcdProcess) -> Iterator[Client]:
+    with Client(etcd.endpoint) as client:
+        yield client
+
+
+def test_one_session_per_ttl_serves_all_threads(client: Client) -> None:
+    sessions = {job.result() for job in [Job(lambda: client.session(7)) for _ in range(16)]}
+    assert len(sessions) == 1
+    assert client.session(8) is not client.session(7)
+    assert client.session(7).ttl == 7
+    assert client.session(1.2).ttl == 2
+
+
+def test_a_session_is_renewed_for_as_long_as_it_is_needed(client: Client) -> None:
+    session = client.session(2)
+    Context(3.0).wait()
+    assert session.is_alive
+    assert client.v3.lease.time_to_live(session.id).ttl > 0
+
+
+def test_the_deadline_counts_from_the_sending_with_the_granted_ttl(client: Client) -> None:
+    before = time.clock_gettime(time.CLOCK_BOOTTIME)
+    session = client.session(1)  # granted as 2 by a server with an election timeout of 1 s
+    after = time.clock_gettime(time.CLOCK_BOOTTIME)
+    assert session.ttl == 2
+    assert before <= session._deadline - 2 * (1 - DRIFT) <= after
+
+
+def test_a_session_without_etcd_is_suspended_then_lost_before_the_lease_can_end() -> None:
+    with EtcdProcess() as server, Client(server.endpoint, header_timeout=0.2) as client:
+        session = client.session(3)
+        reasons: list[str] = []
+        session.on_lost(reasons.append)
+        server.pause()
+        eventually(lambda: session.state is State.SUSPENDED, 3)
+        assert session.is_alive
+        remaining = session.remaining()
+        assert 0 < remaining < 3
+        eventually(lambda: session.state is State.LOST, remaining + 0.5)
+        assert eventually(lambda: reasons, 0.5) == ["its lease could not be renewed in time"]
+        assert session.remaining() == 0.0
+        with pytest.raises(SessionLost, match="renewed in time"):
+            session.check()
+        server.resume()
+        assert not session.is_alive, "lost is final"
+        replaced = client.session(3)
+        assert replaced is not session
+        assert replaced.is_alive
+
+
+def test_a_suspended_session_is_active_again_when_etcd_is_back() -> None:
+    with EtcdProcess() as server, Client(server.endpoint, header_timeout=0.2) as client:
+        session = client.session(6)
+        server.pause()
+        eventually(lambda: session.state is State.SUSPENDED, 5)
+        server.resume()
+        eventually(lambda: session.state is State.ACTIVE, 5)
+        assert session.remaining() > 4
+
+
+def test_a_deadline_that_has_passed_is_seen_even_if_no_thread_has_run(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = client.session(30)
+    assert session.is_alive
+    from etcd_recipes.core import runtime
+
+    later = runtime.now() + 31
+    with monkeypatch.context() as patch:
+        patch.setattr("etcd_recipes.coordination.session.runtime.now", lambda: later)
+        assert not session.is_alive
+        assert session.state is State.LOST
+        assert session.remaining() == 0.0
+
+
+def test_closing_revokes_and_tells_everybody(client: Client, etcd: EtcdProcess) -> None:
+    session = client.session(60)
+    reasons: list[str] = []
+    number = session.on_lost(lambda _: reasons.append("forgotten"))
+    session.on_lost(reasons.append)
+    session.forget(number)
+    assert session.close()
+    assert session.close()
+    assert reasons == ["the session was closed"]
+    assert session.id not in client.v3.lease.list()
+    session.on_lost(reasons.append)
+    assert len(reasons) == 2
+
+
+def test_an_unreachable_etcd_is_reported_within_the_default_timeout() -> None:
+    begun = time.monotonic()
+    with Client("http://127.0.0.1:9", default_timeout=0.5) as client:
+        with pytest.raises(ClusterError, match="refused"):
+            client.lock("x").acquire()
+        assert time.monotonic() - begun < 1.0
+
+
+def test_renewals_cost_one_request_in_a_third_of_the_ttl_whatever_is_held(
+    client: Client, etcd: EtcdProcess
+) -> None:
+    holds = [client.lock(f"many-{n}", ttl=3).acquire() for n in range(50)]
+    before = requests_seen(etcd.endpoint)
+    Context(2.5).wait()
+    seen = requests_seen(etcd.endpoint) - before
+    assert 1 <= seen["LeaseKeepAlive"] <= 3
+    assert seen["LeaseTimeToLive"] <= 3
+    assert sum(seen.values()) == seen["LeaseKeepAlive"] + seen["LeaseTimeToLive"]
+    assert all(hold is not None and hold.is_held for hold in holds)
+
+
+def test_renewals_go_on_while_the_application_is_busy(etcd: EtcdProcess) -> None:
+    source = """
+        import json, sys, time
+        from etcd_recipes import Client
+        hold = Client(sys.argv[1]).lock("busy-worker", ttl=2).acquire()
+        end = time.monotonic() + 4
+        while time.monotonic() < end:
+            sum(range(10000))
+        print(json.dumps(hold.is_held), flush=True)
+        sys.stdin.readline()
+    """
+    with child(source, etcd.endpoint) as worker:
+        assert worker.read() is True
+        worker.signal(signal.SIGKILL)

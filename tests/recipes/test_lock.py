@@ -1,0 +1,654 @@
+"""The lock's promises, against a real server; each test is named after the promise or the hazard."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+
+from etcd_recipes import (
+    Cancelled,
+    Client,
+    Context,
+    DeadlineExceeded,
+    Hold,
+    LockLost,
+    NotAcquired,
+    NotHeld,
+    SessionLost,
+)
+from etcd_recipes.testing import EtcdCluster, EtcdProcess
+from tests.faults import Proxy
+from tests.requests_seen import requests_seen
+from tests.tools import Job, child, eventually
+
+MakeClient = Callable[..., Client]
+
+
+def attempt(client: Client, name: str, timeout: float = 5.0, **options: object) -> Job:
+    """Acquire on a thread, and wait until the place in the line is taken."""
+    lock = client.lock(name, **options)  # type: ignore[arg-type]
+    before = len(lock._line.contenders(Context(5.0)))
+    job = Job(lambda: lock.acquire(timeout=timeout))
+    eventually(lambda: not job.running or len(lock._line.contenders(Context(5.0))) > before)
+    return job
+
+
+# -- what it is for -------------------------------------------------------------------------------
+
+
+def test_one_holder_at_a_time_and_the_next_one_after_release(
+    client: Client, other: Client, name: str
+) -> None:
+    first = client.lock(name).acquire()
+    assert first is not None
+    waiting = attempt(other, name)
+    assert waiting.running
+    first.release()
+    second = waiting.result()
+    assert second.is_held
+    assert second.token > first.token
+    second.release()
+
+
+def test_acquire_and_release_are_two_requests_and_leave_no_lease(
+    make_client: MakeClient, etcd: EtcdProcess, name: str
+) -> None:
+    client = make_client()
+    lock = client.lock(name)
+    with lock:
+        pass  # opens the session
+    before = requests_seen(etcd.endpoint)
+    for _ in range(20):
+        with lock:
+            pass
+    seen = requests_seen(etcd.endpoint) - before
+    assert sum(seen.values()) - seen["LeaseKeepAlive"] - seen["LeaseTimeToLive"] == 40
+    lease = client.session().id
+    client.close()
+    assert lease not in make_client().v3.lease.list()
+
+
+def test_a_try_on_a_busy_lock_writes_nothing_and_is_one_request(
+    client: Client, other: Client, etcd: EtcdProcess, name: str
+) -> None:
+    other.session()
+    with client.lock(name):
+        revision = client.v3.kv.range(name, prefix=True).revision
+        before = requests_seen(etcd.endpoint)
+        assert other.lock(name).acquire(blocking=False) is None
+        seen = requests_seen(etcd.endpoint) - before
+        assert (seen["Txn"], sum(seen.values())) == (1, 1)
+        assert client.v3.kv.range(name, prefix=True).revision == revision
+
+
+def test_waiters_go_in_by_order_of_arrival(make_client: MakeClient, name: str) -> None:
+    holder = make_client().lock(name).acquire()
+    order: list[int] = []
+
+    def wait(number: int, lock: object) -> None:
+        with lock:  # type: ignore[attr-defined]
+            order.append(number)
+
+    jobs = []
+    for number in range(6):
+        client = make_client()
+        lock = client.lock(name)
+        jobs.append(Job(lambda n=number, it=lock: wait(n, it)))
+        eventually(lambda n=number, it=lock: len(it.waiters()) == n + 1)
+    holder.release()  # type: ignore[union-attr]
+    for job in jobs:
+        job.result()
+    assert order == list(range(6))
+
+
+def test_two_threads_of_one_client_exclude_each_other(client: Client, name: str) -> None:
+    lock = client.lock(name)
+    inside = threading.Semaphore(1)
+
+    def work() -> int:
+        for _ in range(15):
+            with lock:
+                assert inside.acquire(blocking=False), "two threads inside"
+                inside.release()
+        return 15
+
+    assert sum(job.result(30) for job in [Job(work) for _ in range(6)]) == 90
+
+
+def test_locks_with_nested_names_do_not_meet(client: Client, other: Client, name: str) -> None:
+    with other.lock(f"{name}/deeper"), other.lock(f"{name}x"):
+        assert (hold := client.lock(name).acquire(blocking=False)) is not None
+        hold.release()
+        assert (hold := client.lock(name).acquire(timeout=2)) is not None
+        assert other.lock(name).acquire(blocking=False) is None
+        hold.release()
+
+
+def test_many_processes_hand_over_without_two_holders(etcd: EtcdProcess, name: str) -> None:
+    source = """
+        import json, sys, time
+        from etcd_recipes import Client
+        with Client(sys.argv[1]) as client:
+            lock = client.lock(sys.argv[2])
+            print(json.dumps("ready"), flush=True); sys.stdin.readline()
+            held = []
+            for _ in range(25):
+                with lock as hold:
+                    begun = time.monotonic()
+                    held.append((hold.token, begun, time.monotonic()))
+            print(json.dumps(held), flush=True)
+    """
+    children = [child(source, etcd.endpoint, name) for _ in range(4)]
+    entered = [c.__enter__() for c in children]
+    try:
+        assert all(c.read() == "ready" for c in entered)
+        for c in entered:
+            c.say()
+        spans = sorted(tuple(span) for c in entered for span in c.read())
+    finally:
+        for c in children:
+            c.__exit__(None, None, None)
+    assert len(spans) == 100
+    assert len({token for token, _, _ in spans}) == 100
+    for before, after in pairwise(spans):
+        assert before[2] <= after[1], "the order of the tokens is not the order of the holds"
+
+
+def test_no_handoff_waits_for_etcds_100_ms_loop(etcd: EtcdProcess, name: str) -> None:
+    # At the cliff two contenders hand over at most 20 to 65 times a second.
+    source = """
+        import json, sys, time
+        from etcd_recipes import Client
+        with Client(sys.argv[1]) as client:
+            lock = client.lock(sys.argv[2])
+            print(json.dumps("ready"), flush=True); sys.stdin.readline()
+            tokens = []
+            for _ in range(150):
+                with lock as hold:
+                    tokens.append(hold.token)
+            print(json.dumps(tokens), flush=True)
+    """
+    with child(source, etcd.endpoint, name) as a, child(source, etcd.endpoint, name) as b:
+        assert a.read() == b.read() == "ready"
+        begun = time.monotonic()
+        a.say()
+        b.say()
+        owners = sorted([(t, "a") for t in a.read()] + [(t, "b") for t in b.read()])
+        took = time.monotonic() - begun
+    handoffs = sum(x[1] != y[1] for x, y in pairwise(owners))
+    assert handoffs > 200
+    assert handoffs / took > 80
+
+
+# -- leaving the line ------------------------------------------------------------------------------
+
+
+def test_a_timeout_gives_none_and_leaves_the_line(client: Client, other: Client, name: str) -> None:
+    with client.lock(name):
+        begun = time.monotonic()
+        assert other.lock(name).acquire(timeout=0.3) is None
+        assert 0.3 <= time.monotonic() - begun < 0.8
+        assert client.lock(name).waiters() == ()
+
+
+def test_with_never_runs_unlocked(client: Client, other: Client, name: str) -> None:
+    with client.lock(name):
+        with pytest.raises(NotAcquired, match=name), other.lock(name, timeout=0.2):
+            pytest.fail("the body ran without the lock")
+        assert client.lock(name).waiters() == ()
+
+
+def test_a_cancel_ends_a_wait_at_once_and_leaves_the_line(
+    client: Client, other: Client, name: str
+) -> None:
+    with client.lock(name):
+        ctx = Context()
+        lock = other.lock(name)
+        job = Job(lambda: lock.acquire(ctx=ctx))
+        eventually(lambda: client.lock(name).waiters())
+        cancelled = time.monotonic()
+        ctx.cancel()
+        with pytest.raises(Cancelled):
+            job.result()
+        assert job.ended_at is not None
+        assert job.ended_at - cancelled < 0.3
+        assert client.lock(name).waiters() == ()
+
+
+def test_the_callers_deadline_raises_where_a_timeout_gives_none(
+    client: Client, other: Client, name: str
+) -> None:
+    with client.lock(name), pytest.raises(DeadlineExceeded):
+        other.lock(name).acquire(timeout=5, ctx=Context(0.2))
+
+
+def test_a_wait_given_up_while_etcd_is_away_leaves_the_line_when_it_is_back(
+    make_client: MakeClient, name: str
+) -> None:
+    with EtcdProcess() as server:
+        holder = make_client(server.endpoint).lock(name).acquire()
+        waiter = make_client(server.endpoint)
+        job = attempt(waiter, name, timeout=1.0)
+        server.pause()
+        assert job.result() is None
+        server.resume()
+        lock = make_client(server.endpoint).lock(name)
+        eventually(lambda: not lock.waiters(), 5, "leaving the line")
+        assert waiter.session().is_alive, "it left by itself, not with its lease"
+        assert holder is not None
+        holder.release()
+
+
+def test_an_interrupt_in_the_wait_leaves_the_line(
+    client: Client, etcd: EtcdProcess, name: str
+) -> None:
+    source = """
+        import json, sys
+        from etcd_recipes import Client
+        client = Client(sys.argv[1])
+        try:
+            client.lock(sys.argv[2]).acquire()
+        except KeyboardInterrupt:
+            print(json.dumps("interrupted"), flush=True)
+        sys.stdin.readline()
+    """
+    with client.lock(name) as _, child(source, etcd.endpoint, name) as waiter:
+        eventually(client.lock(name).waiters)
+        waiter.signal(signal.SIGINT)
+        assert waiter.read() == "interrupted"
+        assert client.lock(name).waiters() == ()
+
+
+# -- losing what was held, or the place ------------------------------------------------------------
+
+
+def test_a_waiter_whose_lease_is_revoked_raises_and_never_holds(
+    client: Client, other: Client, name: str
+) -> None:
+    hold = client.lock(name).acquire()
+    job = attempt(other, name, ttl=3)
+    client.v3.lease.revoke(other.session(3).id)
+    with pytest.raises((SessionLost, LockLost)):
+        job.result()
+    assert hold is not None
+    hold.release()
+    assert not client.lock(name).locked(), "a phantom holder"
+
+
+def test_a_waiter_whose_place_is_deleted_raises_at_once(
+    client: Client, other: Client, name: str
+) -> None:
+    with client.lock(name):
+        job = attempt(other, name, timeout=30)
+        (waiting,) = client.lock(name).waiters()
+        client.v3.kv.delete(waiting.key)
+        with pytest.raises(LockLost, match="removed"):
+            job.result(2)
+
+
+def test_a_revoked_lease_is_noticed_while_the_body_runs(client: Client, name: str) -> None:
+    reasons: list[str] = []
+    begun = 0.0
+    with pytest.raises(LockLost), client.lock(name, ttl=3) as hold:
+        hold.on_lost(reasons.append)
+        begun = time.monotonic()
+        client.v3.lease.revoke(hold.session.id)
+        assert hold.lost.wait(5)
+        assert time.monotonic() - begun < 3 / 3 + 0.5
+        with pytest.raises(LockLost):
+            hold.check()
+        with pytest.raises(LockLost):
+            hold.sleep(10)
+    assert eventually(lambda: reasons)
+    assert "lease" in reasons[0]
+
+
+def test_a_key_deleted_by_somebody_else_is_noticed_within_a_third_of_the_ttl(
+    client: Client, other: Client, name: str
+) -> None:
+    hold = client.lock(name, ttl=3).acquire()
+    assert hold is not None
+    other.v3.kv.delete(hold.key)
+    assert hold.lost.wait(3 / 3 + 0.5)
+    assert client.session(3).is_alive, "only the hold is lost, not the session"
+    with pytest.raises(LockLost, match="removed from etcd"):
+        hold.check()
+
+
+def test_a_loss_in_the_body_does_not_hide_the_bodys_own_error(client: Client, name: str) -> None:
+    with pytest.raises(ZeroDivisionError), client.lock(name, ttl=2) as hold:
+        client.v3.lease.revoke(hold.session.id)
+        assert hold.lost.wait(5)
+        _ = 1 / 0
+
+
+def test_a_holder_that_was_stopped_past_its_ttl_knows_it_on_waking(
+    client: Client, etcd: EtcdProcess, name: str
+) -> None:
+    source = """
+        import json, sys, time
+        from etcd_recipes import Client
+        client = Client(sys.argv[1])
+        hold = client.lock(sys.argv[2], ttl=2).acquire()
+        last = time.monotonic()
+        print(json.dumps(hold.token), flush=True)
+        while True:                       # nothing in this loop waits for a thread of the library
+            now = time.monotonic()
+            if now - last > 1.5:
+                print(json.dumps([hold.is_held, hold.lost.is_set(), hold.remaining()]), flush=True)
+                break
+            last = now
+    """
+    with child(source, etcd.endpoint, name) as holder:
+        token = holder.read()
+        holder.signal(signal.SIGSTOP)
+        second = client.lock(name).acquire(timeout=8)
+        assert second is not None
+        assert second.token > token
+        holder.signal(signal.SIGCONT)
+        assert holder.read() == [False, True, 0.0]
+        second.release()
+
+
+def test_a_release_never_removes_a_successors_hold(
+    client: Client, other: Client, name: str
+) -> None:
+    stale = client.lock(name).acquire()
+    assert stale is not None
+    client.v3.kv.delete(stale.key)
+    successor = other.lock(name).acquire(timeout=2)
+    again = attempt(client, name) if not stale.is_held else None
+    stale.release()
+    stale.release()
+    assert successor is not None
+    assert successor.is_held
+    assert client.lock(name).locked()
+    successor.release()
+    if again is not None:
+        again.result().release()
+
+
+def test_a_killed_holder_makes_way_within_its_ttl(
+    client: Client, etcd: EtcdProcess, name: str
+) -> None:
+    source = """
+        import json, sys
+        from etcd_recipes import Client
+        client = Client(sys.argv[1])
+        hold = client.lock(sys.argv[2], ttl=2).acquire()
+        print(json.dumps(hold.token), flush=True)
+        sys.stdin.readline()
+    """
+    with child(source, etcd.endpoint, name) as holder:
+        holder.read()
+        holder.signal(signal.SIGKILL)
+        begun = time.monotonic()
+        hold = client.lock(name).acquire(timeout=10)
+        assert hold is not None
+        assert time.monotonic() - begun < 2 + 1.5
+        hold.release()
+
+
+def test_a_process_that_ends_without_a_word_releases_at_once(
+    client: Client, etcd: EtcdProcess, name: str
+) -> None:
+    source = """
+        import json, sys
+        from etcd_recipes import Client
+        hold = Client(sys.argv[1]).lock(sys.argv[2], ttl=60).acquire()
+        print(json.dumps(hold.token), flush=True)
+    """
+    with child(source, etcd.endpoint, name) as holder:
+        holder.read()
+        assert holder.wait() == 0
+        assert not client.lock(name).locked()
+
+
+# -- lost replies, late copies, lost members ---------------------------------------------------------
+
+
+def test_an_acquire_whose_reply_was_lost_finds_its_own_place(
+    make_client: MakeClient, etcd: EtcdProcess, name: str
+) -> None:
+    with Proxy(etcd.endpoint) as proxy:
+        client = make_client(proxy.endpoint)
+        client.session()
+        proxy.only, proxy.mode = b"request_put", "lose_reply"
+        job = Job(lambda: client.lock(name).acquire(timeout=10))
+        eventually(lambda: proxy.hits >= 1)
+        proxy.mode = "pass"
+        hold = job.result()
+        assert hold.is_held
+        assert len(client.lock(name)._line.contenders(Context(5))) == 1
+        assert hold.release()
+        assert not client.lock(name).locked()
+
+
+def test_a_try_whose_reply_was_lost_does_not_call_itself_busy(
+    make_client: MakeClient, etcd: EtcdProcess, name: str
+) -> None:
+    with Proxy(etcd.endpoint) as proxy:
+        client = make_client([proxy.endpoint, etcd.endpoint])
+        client.session()
+        client._cluster._ring = client._cluster._ring.pin(proxy.endpoint)
+        proxy.only, proxy.mode = b"request_put", "lose_reply"
+        hold = client.lock(name).acquire(blocking=False)
+        assert proxy.hits == 1
+        assert hold is not None
+        assert hold.is_held
+        hold.release()
+
+
+def test_a_late_copy_of_a_join_does_not_block_the_line(
+    make_client: MakeClient, etcd: EtcdProcess, name: str
+) -> None:
+    with Proxy(etcd.endpoint) as proxy:
+        client = make_client([proxy.endpoint, etcd.endpoint], header_timeout=0.3, session_ttl=3)
+        client.session()
+        client._cluster._ring = client._cluster._ring.pin(proxy.endpoint)
+        proxy.only, proxy.mode = b"request_put", "hold"
+        hold = client.lock(name).acquire(timeout=5)
+        assert proxy.hits == 1
+        assert hold is not None
+        assert hold.release()
+        assert not client.lock(name).locked()
+        proxy.let_go()  # the server now carries out what it was sent long ago
+        eventually(lambda: client.lock(name).locked(), 5, "the late copy")
+        begun = time.monotonic()
+        eventually(lambda: not client.lock(name).locked(), 5, "the sweeping")
+        assert time.monotonic() - begun < 3 / 3 + 1.0
+        assert client.session().is_alive, "swept, not expired"
+
+
+def test_a_release_that_etcd_does_not_confirm_is_completed_later(
+    make_client: MakeClient, name: str
+) -> None:
+    with EtcdProcess() as server:
+        client = make_client(server.endpoint, header_timeout=0.3)
+        hold = client.lock(name).acquire()
+        assert hold is not None
+        server.pause()
+        begun = time.monotonic()
+        assert hold.release(timeout=0.5) is False
+        assert time.monotonic() - begun < 0.8
+        assert not hold.is_held
+        server.resume()
+        eventually(lambda: not client.lock(name).locked(), 5, "the release")
+
+
+def test_holds_and_waits_survive_the_death_of_the_member_that_leads(
+    make_client: MakeClient, name: str
+) -> None:
+    with EtcdCluster(3, heartbeat=50, election_timeout=500) as cluster:
+        client = make_client(cluster.endpoints, session_ttl=6)
+        waiter = make_client(cluster.endpoints, session_ttl=6)
+        hold = client.lock(name).acquire()
+        assert hold is not None
+        job = attempt(waiter, name, timeout=30)
+        cluster.leader().kill()
+        cluster.leader()
+        eventually(lambda: client.lock(name).waiters(), 10, "an answer of the new leader")
+        assert hold.is_held
+        assert job.running
+        hold.release()
+        second = job.result()
+        assert second.token > hold.token
+        second.release()
+
+
+def test_a_waiter_on_a_stopped_member_gets_its_turn(make_client: MakeClient, name: str) -> None:
+    with EtcdCluster(3, heartbeat=50, election_timeout=500) as cluster:
+        leader = cluster.leader()
+        stopped = next(m for m in cluster.members if m is not leader)
+        rest = [m.endpoint for m in cluster.members if m is not stopped]
+        holder = make_client(rest)
+        waiter = make_client(cluster.endpoints, session_ttl=3)
+        waiter._cluster._ring = waiter._cluster._ring.pin(stopped.endpoint)
+        hold = holder.lock(name).acquire()
+        job = attempt(waiter, name, timeout=30)
+        assert waiter._cluster.pinned == stopped.endpoint
+        stopped.pause()
+        assert hold is not None
+        hold.release()
+        released = time.monotonic()
+        second = job.result(20)
+        # Its renewals find the member silent within ttl/3 and a header timeout, and free its watch.
+        assert time.monotonic() - released < 3 / 3 + 1.0 + 1.5
+        stopped.resume()
+        second.release()
+
+
+def test_a_wait_goes_on_through_a_restart_of_the_only_server(
+    make_client: MakeClient, name: str
+) -> None:
+    with EtcdProcess() as server:
+        client, waiter = make_client(server.endpoint), make_client(server.endpoint)
+        hold = client.lock(name).acquire()
+        job = attempt(waiter, name, timeout=30)
+        server.kill()
+        server.start()
+        assert hold is not None
+        assert hold.is_held
+        hold.release()
+        job.result().release()
+
+
+# -- fork -------------------------------------------------------------------------------------------
+
+
+def test_a_forked_child_holds_nothing_and_can_work_while_the_parent_holds_on(
+    client: Client, etcd: EtcdProcess, name: str
+) -> None:
+    source = """
+        import json, os, sys
+        from etcd_recipes import Client
+        client = Client(sys.argv[1])
+        lock = client.lock(sys.argv[2], ttl=3)
+        hold = lock.acquire()
+        read, write = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            said = [hold.is_held, hold.lost.is_set(), hold.release()]
+            said.append(lock.acquire(blocking=False) is None)
+            with client.lock(sys.argv[2] + "-child") as mine:
+                said.append(mine.is_held)
+            client.close()
+            os.write(write, json.dumps(said).encode())
+            os._exit(0)
+        os.waitpid(pid, 0)
+        hold.sleep(3.5)                    # longer than the ttl: renewed by the parent's own thread
+        print(json.dumps([json.loads(os.read(read, 1000)), hold.is_held]), flush=True)
+        sys.stdin.readline()
+    """
+    with child(source, etcd.endpoint, name) as parent:
+        said, held = parent.read()
+        assert said == [False, True, True, True, True]
+        assert held
+        holder = client.lock(name).holder()
+        assert holder is not None
+        assert json.loads(holder.value)["pid"] == parent.pid
+
+
+# -- the rest of the contract -----------------------------------------------------------------------
+
+
+def test_who_holds_and_who_waits_can_be_asked(client: Client, other: Client, name: str) -> None:
+    lock = client.lock(name)
+    assert (lock.locked(), lock.holder(), lock.waiters()) == (False, None, ())
+    with lock as hold:
+        job = attempt(other, name)
+        holder = lock.holder()
+        assert holder is not None
+        assert (holder.key, holder.identity.count("/")) == (hold.key, 2)
+        assert {"host", "pid", "since", "id"} <= json.loads(holder.value).keys()
+        assert len(lock.waiters()) == 1
+    job.result().release()
+
+
+def test_acquire_works_as_with_threading_lock(client: Client, name: str) -> None:
+    lock = client.lock(name)
+    assert lock.acquire(timeout=3)
+    assert not lock.acquire(False)
+    assert not lock.acquire(timeout=0)
+    with pytest.raises(ValueError, match="blocking"):
+        lock.acquire(False, 1.0)
+    lock.release()
+    with pytest.raises(NotHeld):
+        lock.release()
+    assert lock.acquire(timeout=-1)
+    lock.release()
+
+
+@pytest.mark.parametrize(("busy", "ran"), [("skip", None), ("wait", "ran"), ("raise", NotAcquired)])
+def test_exclusive_skips_waits_or_raises_when_busy(
+    client: Client, other: Client, name: str, busy: str, ran: object
+) -> None:
+    @other.exclusive(name, on_busy=busy)  # type: ignore[arg-type]
+    def work() -> str:
+        return "ran"
+
+    assert work() == "ran"
+    hold: Hold | None = client.lock(name).acquire()
+    assert hold is not None
+    job = Job(work)
+    if busy == "wait":
+        eventually(client.lock(name).waiters)
+        hold.release()
+    if ran is NotAcquired:
+        with pytest.raises(NotAcquired):
+            job.result()
+    else:
+        assert job.result() == ran
+    hold.release()
+
+
+@pytest.mark.parametrize("bad", ["", "a/", "a\0b"])
+def test_bad_names_are_refused_with_a_reason(client: Client, bad: str) -> None:
+    with pytest.raises(ValueError, match="name"):
+        client.lock(bad)
+
+
+@pytest.mark.parametrize("ttl", [0, -1, float("nan")])
+def test_bad_ttls_are_refused(client: Client, name: str, ttl: float) -> None:
+    with pytest.raises(ValueError, match="ttl"):
+        client.lock(name, ttl=ttl)
+
+
+def test_a_namespace_is_put_in_front_of_the_name(make_client: MakeClient, name: str) -> None:
+    with make_client(namespace=f"{name}-team/").lock("job") as hold:
+        assert hold.key.startswith(f"{name}-team/job/")
+
+
+def test_a_closed_client_lets_go_at_once(make_client: MakeClient, name: str) -> None:
+    client = make_client()
+    hold = client.lock(name, ttl=60).acquire()
+    client.close()
+    assert hold is not None
+    assert not hold.is_held
+    assert not make_client().lock(name).locked()
