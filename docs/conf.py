@@ -19,7 +19,7 @@ myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-autodoc_class_signature = "separated"
+autodoc_class_signature = "mixed"
 # In docstrings, `name` is code and no reference: they are read in an editor first.
 default_role = "code"
 
@@ -29,6 +29,8 @@ nitpick_ignore_regex = [
     (r"py:(class|exc|obj|data)", r"(?!etcd_recipes\b)[a-z_]+(\.\w+)*"),
     (r"py:exc", r"(\w+Error|Exception|BaseException)"),
     (r"py:(class|obj)", r"(None|Self|Callable|Iterator|Mapping|Sequence)"),
+    # What requests calls a Session; and annotations with brackets, which the resolver cuts in two.
+    (r"py:class", r"HttpSession|collections\.abc\..*"),
     # Type variables.
     (r"py:(class|obj)", r"(.*\.)?[A-Z]"),
 ]

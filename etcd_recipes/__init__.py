@@ -1,9 +1,9 @@
 """Distributed coordination for Python on etcd: locks, leader election, service registry and discovery."""
 
 from etcd_recipes.client import Client
-from etcd_recipes.coordination.hold import Hold
+from etcd_recipes.coordination.hold import Hold, Loss
 from etcd_recipes.coordination.identity import Contender
-from etcd_recipes.coordination.session import Session
+from etcd_recipes.coordination.session import Session, SessionState
 from etcd_recipes.core.context import Context
 from etcd_recipes.core.errors import (
     BrokenBarrier,
@@ -37,11 +37,12 @@ from etcd_recipes.core.errors import (
     SessionLost,
     Unauthenticated,
 )
-from etcd_recipes.recipes.election import Election, Leadership
+from etcd_recipes.recipes.election import Background, Election, Leadership
 from etcd_recipes.recipes.lock import Lock
 from etcd_recipes.recipes.registry import Discovery, Instance, InstanceEvent, Registration, Registry
 
 __all__ = [
+    "Background",
     "BrokenBarrier",
     "Cancelled",
     "Client",
@@ -72,6 +73,7 @@ __all__ = [
     "LeaseNotFound",
     "Lock",
     "LockLost",
+    "Loss",
     "NoLeader",
     "NotADirectory",
     "NotAFile",
@@ -84,5 +86,6 @@ __all__ = [
     "ResponseError",
     "Session",
     "SessionLost",
+    "SessionState",
     "Unauthenticated",
 ]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from etcd_recipes.core import runtime
-from etcd_recipes.core.store import Entry, contender_id
+from etcd_recipes.core.store import Entry
 
 __all__ = ["Contender", "contender", "describe_self"]
 
@@ -50,9 +50,9 @@ def describe_self() -> str:
     )
 
 
-def contender(line: str, entry: Entry) -> Contender:
-    """Read an entry of `line` as a Contender."""
-    name = _name_in(entry.value) or contender_id(line, entry.key) or entry.key
+def contender(entry: Entry) -> Contender:
+    """Read an entry of a line as a Contender."""
+    name = _name_in(entry.value) or entry.key.rpartition("/")[2]
     return Contender(entry.key, entry.created, name, entry.value)
 
 

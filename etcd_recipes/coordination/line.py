@@ -31,9 +31,15 @@ from etcd_recipes.coordination.session import Claim, Session
 from etcd_recipes.coordination.sessions import Sessions
 from etcd_recipes.core import retry
 from etcd_recipes.core.context import Context
-from etcd_recipes.core.errors import CompareFailed, EtcdRecipesError, LeaseNotFound, LockLost
+from etcd_recipes.core.errors import (
+    Cancelled,
+    CompareFailed,
+    EtcdRecipesError,
+    LeaseNotFound,
+    LockLost,
+)
 from etcd_recipes.core.log import event_logger
-from etcd_recipes.core.store import Batch, Entry, Feed, Standing, contender_id
+from etcd_recipes.core.store import Batch, Entry, Feed, Standing
 
 __all__ = ["Line", "Turn"]
 
@@ -94,12 +100,14 @@ class Line:
 
     def _enter(self, value: str, session: Session, ctx: Context) -> Turn:
         with session.bound(ctx) as bound:
-            visit = _Visit(session, session.claim(self._place(session), bound))
+            visit = _Visit(session, session.claim(self._place(session), bound), bound)
             try:
                 standing = self._admitted(visit, self._join(visit, value, bound), bound)
                 session.check()
-            except BaseException:
+            except BaseException as error:
                 self._leave(visit)
+                if visit.removed and isinstance(error, Cancelled):
+                    raise _removed(self.name) from None
                 raise
         return visit.turn(standing)
 
@@ -129,7 +137,8 @@ class Line:
     def contenders(self, ctx: Context) -> tuple[Entry, ...]:
         """Give everybody in the line, the holder first: one request."""
         snapshot = self._store.list(f"{self.name}/", ctx)
-        return tuple(e for e in snapshot.entries if contender_id(self.name, e.key) is not None)
+        is_contender = self._store.contender_id
+        return tuple(e for e in snapshot.entries if is_contender(self.name, e.key) is not None)
 
     # -- steps 2 to 6 ------------------------------------------------------------------------------------------
 
@@ -171,8 +180,10 @@ class Line:
 
     def _next(self, seen: Standing, ctx: Context) -> Standing:
         """Steps 3 to 5 over one feed: give a standing that calls for a decision or for another feed."""
-        mine, watched = self._watched(seen)
-        with self._store.watch(ctx, keys=watched, quiet=QUIET) as feed:
+        mine = seen.mine
+        assert mine is not None  # checked in `_admitted`
+        watched = {entry.key for entry in self._rule.blockers(seen)}
+        with self._store.watch(ctx, keys=watched, own=mine.key, quiet=QUIET) as feed:
             while True:
                 standing = self._store.standing(self.name, mine, ctx, ahead=self._rule.ahead)
                 blockers = {entry.key for entry in self._rule.blockers(standing)}
@@ -180,10 +191,6 @@ class Line:
                     return standing
                 if not self._something_happened(feed):
                     return standing
-
-    def _watched(self, seen: Standing) -> tuple[Entry, set[str]]:
-        assert seen.mine is not None
-        return seen.mine, {seen.mine.key} | {entry.key for entry in self._rule.blockers(seen)}
 
     def _something_happened(self, feed: Feed) -> bool:
         """Wait for a change that may let us in (or takes our place away); False when the feed is over."""
@@ -202,6 +209,7 @@ class Line:
 
     def _leave(self, visit: _Visit) -> None:
         session, claim = visit.session, visit.claim
+        claim.entry = None  # no more to look after
         if not session.is_alive or not visit.asked:
             session.release(claim)
             return
@@ -226,12 +234,14 @@ def _removed(line: str) -> LockLost:
 class _Visit:
     """One thread's way through the line: what must be known to leave it cleanly."""
 
-    __slots__ = ("_clean", "asked", "claim", "entry", "session")
+    __slots__ = ("_clean", "_ctx", "asked", "claim", "entry", "removed", "session")
 
-    def __init__(self, session: Session, claim: Claim) -> None:
+    def __init__(self, session: Session, claim: Claim, ctx: Context | None = None) -> None:
         self.session = session
         self.claim = claim
+        self._ctx = ctx  # of a wait, which ends when the place is gone
         self.entry: Entry | None = None
+        self.removed = False  # the session's keeper found the place gone
         self.asked = 0  # how often a join was begun
         self._clean = False  # the last one was answered, with no unanswered copy before it
 
@@ -240,14 +250,21 @@ class _Visit:
         """True when a copy of a join may still be carried out, even after the line was left."""
         return self.asked > 1 or not self._clean
 
+    def _place_gone(self) -> None:
+        self.removed = True
+        if self._ctx is not None:
+            self._ctx.cancel("the place in line is gone")
+
     def turn(self, standing: Standing) -> Turn:
         """Give what the place at the head is."""
         assert standing.mine is not None
         return Turn(self.session, self.claim, standing.mine, standing.revision)
 
     def note(self, standing: Standing) -> None:
-        """Remember what a join answered."""
+        """Remember what a join answered, and have the session look after the place."""
         self.entry = standing.mine
+        if standing.mine is not None and self._ctx is not None:
+            self.claim.guard(standing.mine, self._place_gone)
         self._clean = not standing.doubt
         if self.doubt:
             self.session.suspect(self.claim.key)

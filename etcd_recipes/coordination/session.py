@@ -47,7 +47,7 @@ from etcd_recipes.core.errors import (
 from etcd_recipes.core.log import event_logger
 from etcd_recipes.core.store import Entry, Grant, Renewal, Store
 
-__all__ = ["Claim", "Session", "State"]
+__all__ = ["Claim", "Session", "SessionState"]
 
 DRIFT = 0.01
 """The part of a ttl that is given up to clocks of different speed."""
@@ -55,7 +55,7 @@ DRIFT = 0.01
 _FAREWELL = 1.0  # seconds for revoking at interpreter exit, or after a loss
 
 
-class State(Enum):
+class SessionState(Enum):
     """See the module's docstring."""
 
     ACTIVE = "active"
@@ -99,7 +99,7 @@ class Session:
         self._store = store
         self._grant: Grant = store.open_grant(ttl, ctx)
         self._deadline = _deadline(sent, self._grant.ttl)
-        self._state = State.ACTIVE
+        self._state = SessionState.ACTIVE
         self._reason = ""
         self._lost = runtime.new_event()
         self._lock = runtime.new_lock()
@@ -128,10 +128,13 @@ class Session:
         return self._grant.ttl
 
     @property
-    def state(self) -> State:
+    def state(self) -> SessionState:
         """Where the session stands; LOST from the moment its deadline passes, even if nobody has looked."""
-        if self._state in (State.ACTIVE, State.SUSPENDED) and runtime.now() >= self._deadline:
-            return State.LOST
+        if (
+            self._state in (SessionState.ACTIVE, SessionState.SUSPENDED)
+            and runtime.now() >= self._deadline
+        ):
+            return SessionState.LOST
         return self._state
 
     @property
@@ -139,7 +142,7 @@ class Session:
         """True while the lease is provably ours: local, cheap, and honest after a pause of the process."""
         state = self._state
         return (
-            state is State.ACTIVE or state is State.SUSPENDED
+            state is SessionState.ACTIVE or state is SessionState.SUSPENDED
         ) and runtime.now() < self._deadline
 
     @property
@@ -176,13 +179,13 @@ class Session:
 
         When it is not confirmed, the lease ends by itself, at most ttl seconds after its last renewal.
         """
-        if not self._end(State.CLOSED, "the session was closed"):
+        if not self._end(SessionState.CLOSED, "the session was closed"):
             return True
         return self._revoke(limit(timeout, ctx, default=_FAREWELL))
 
     def abandon(self) -> None:
         """Stop renewing and let go of everything at once, without a word to etcd: the lease will expire."""
-        self._end(State.LOST, "the session was abandoned")
+        self._end(SessionState.LOST, "the session was abandoned")
 
     def __repr__(self) -> str:
         return f"<Session lease={self.id:x} {self.state.value}, {self.remaining():.1f} s left>"
@@ -283,8 +286,8 @@ class Session:
         watched = [c for c in list(self._claims.values()) if c.entry is not None]
         renewal = self._grant.renew(ctx, keys=bool(watched or self._suspects))
         self._deadline = max(self._deadline, _deadline(sent, renewal.ttl))
-        if self._state is State.SUSPENDED:
-            self._state = State.ACTIVE
+        if self._state is SessionState.SUSPENDED:
+            self._state = SessionState.ACTIVE
             self._log.warning("session.resumed", remaining=round(self.remaining(), 3))
         self._log.debug("session.renewed", took=round(runtime.now() - sent, 4))
         if renewal.keys is not None:
@@ -294,12 +297,12 @@ class Session:
     def _look_for_gone(self, watched: list[Claim], renewal: Renewal, ctx: Context) -> None:
         for claim in watched:
             entry = claim.entry
-            if entry is None or claim.key in (renewal.keys or ()):
+            if entry is None or entry.key in (renewal.keys or ()):
                 continue
             # The list is the leader's memory, which may lag behind a write that was just confirmed.
-            now_there = self._store.get(claim.key, ctx)
+            now_there = self._store.get(entry.key, ctx)
             if (now_there is None or now_there.created != entry.created) and claim.entry is entry:
-                self._log.error("key.gone", key=claim.key)
+                self._log.error("key.gone", key=entry.key)
                 claim.gone()
 
     def _look_for_strays(self, renewal: Renewal, ctx: Context) -> None:
@@ -313,15 +316,15 @@ class Session:
                     self.release(claim)
 
     def _suspend(self, error: BaseException) -> None:
-        if self._state is State.ACTIVE:
-            self._state = State.SUSPENDED
+        if self._state is SessionState.ACTIVE:
+            self._state = SessionState.SUSPENDED
             self._log.warning(
                 "session.suspended", remaining=round(self.remaining(), 3), error=str(error)
             )
 
     def lose(self, reason: str) -> None:
         """End as LOST, and tell everybody; nothing happens when it has ended already."""
-        if self._end(State.LOST, reason):
+        if self._end(SessionState.LOST, reason):
             self._log.error("session.lost", reason=reason)
             self._revoke(
                 Context(_FAREWELL)
@@ -335,7 +338,7 @@ class Session:
             return False
         return True
 
-    def _end(self, state: State, reason: str) -> bool:
+    def _end(self, state: SessionState, reason: str) -> bool:
         """Enter a final state, once, and tell everybody; gives False if it was final already."""
         with self._lock:
             if self._lost.is_set():
@@ -357,9 +360,9 @@ class Session:
         self._claims = {}
         self._lost = runtime.new_event()
         self._lost.set()
-        if self._state in (State.ACTIVE, State.SUSPENDED):
+        if self._state in (SessionState.ACTIVE, SessionState.SUSPENDED):
             self._state, self._reason = (
-                State.LOST,
+                SessionState.LOST,
                 "this process is a forked child; its parent holds it",
             )
         self._listeners = {}

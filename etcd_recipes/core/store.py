@@ -15,8 +15,7 @@ that; deeper keys belong to other lines.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
 
@@ -32,19 +31,9 @@ __all__ = [
     "Snapshot",
     "Standing",
     "Store",
-    "contender_id",
+    "id_below",
+    "nearest",
 ]
-
-_ID = re.compile(r"[0-9a-f]{1,16}")
-
-
-def contender_id(line: str, key: str) -> str | None:
-    """Give the id of the contender that `key` is in `line`, or None if it is none."""
-    prefix = line + "/"
-    if not key.startswith(prefix):
-        return None
-    rest = key[len(prefix) :]
-    return rest if _ID.fullmatch(rest) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +155,10 @@ class Store(Protocol):
         """Delete the key whichever incarnation it is, but only while it is attached to `grant`."""
 
     def place(self, line: str, grant: Grant) -> str:
-        """Give the key at which `grant` would stand in `line`."""
+        """Give the name of the place of `grant` in `line`: the same for as long as the grant lives."""
+
+    def contender_id(self, line: str, key: str) -> str | None:
+        """Give the id of the contender that `key` is in `line`, or None if it is none."""
 
     def join(
         self, line: str, value: str, grant: Grant, ctx: Context, *, ahead: int | None
@@ -186,7 +178,8 @@ class Store(Protocol):
         self,
         ctx: Context,
         *,
-        keys: Iterable[str] = (),
+        keys: Collection[str] = (),
+        own: str | None = None,
         prefix: str | None = None,
         after: int | None = None,
         quiet: float | None = None,
@@ -194,17 +187,23 @@ class Store(Protocol):
         """Open a feed of `keys`, or of `prefix`: from now on, or of all that came after revision `after`.
 
         From now on means: after `Feed.revision`, so read once more when it is open. It ends after
-        `quiet` seconds without an event.
+        `quiet` seconds without an event. `own` is the reader's own place: a store that can watch it
+        over the same connection does; the renewals of the grant watch it in any case.
         """
 
     def open_grant(self, ttl: float, ctx: Context) -> Grant:
         """Open a lease of at least `ttl` seconds (rounded up to whole ones, and to the server's minimum)."""
 
 
-def nearest(
-    entries: Sequence[Entry], line: str, before: int, count: int | None
-) -> tuple[Entry, ...]:
-    """Give the contenders of `line` created before revision `before`, the nearest first."""
-    ahead = [e for e in entries if e.created < before and contender_id(line, e.key) is not None]
+def id_below(line: str, key: str, is_id: Callable[[str], object]) -> str | None:
+    """Give what follows ``<line>/`` in `key`, if `is_id` says that it is a contender's id."""
+    prefix = line + "/"
+    rest = key[len(prefix) :]
+    return rest if key.startswith(prefix) and is_id(rest) else None
+
+
+def nearest(entries: Sequence[Entry], before: int, count: int | None) -> tuple[Entry, ...]:
+    """Give the entries created before revision `before`, the nearest first."""
+    ahead = [entry for entry in entries if entry.created < before]
     ahead.sort(key=lambda entry: -entry.created)
     return tuple(ahead if count is None else ahead[:count])

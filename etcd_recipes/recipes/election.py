@@ -31,7 +31,7 @@ from etcd_recipes.core.errors import (
     LockLost,
 )
 from etcd_recipes.core.log import event_logger
-from etcd_recipes.core.store import Entry, Store, contender_id
+from etcd_recipes.core.store import Entry, Store
 
 __all__ = ["Background", "Election", "Leadership"]
 
@@ -109,7 +109,7 @@ class Election:
     ) -> tuple[Contender, ...]:
         """Give the leader and all who wait behind, in their order: one request."""
         entries = self._line.contenders(self._sessions.limit(timeout, ctx))
-        return tuple(contender(self.name, entry) for entry in entries)
+        return tuple(contender(entry) for entry in entries)
 
     def observe(
         self, *, timeout: float | None = None, ctx: Context | None = None
@@ -129,9 +129,10 @@ class Election:
                 yield leader
 
     def _first(self, entries: Iterable[Entry]) -> Contender | None:
-        candidates = [e for e in entries if contender_id(self.name, e.key) is not None]
+        is_candidate = self._sessions.store.contender_id
+        candidates = [e for e in entries if is_candidate(self.name, e.key) is not None]
         oldest = min(candidates, key=lambda entry: entry.created, default=None)
-        return None if oldest is None else contender(self.name, oldest)
+        return None if oldest is None else contender(oldest)
 
     def run(self, lead: Callable[[Leadership], object], *, ctx: Context | None = None) -> None:
         """For ever: campaign, call ``lead(term)``, resign. Raises the error of `ctx` when that ends.

@@ -119,7 +119,7 @@ class Lock:
 
     def _contenders(self, timeout: float | None, ctx: Context | None) -> tuple[Contender, ...]:
         entries: tuple[Entry, ...] = self._line.contenders(self._sessions.limit(timeout, ctx))
-        return tuple(contender(self.name, entry) for entry in entries)
+        return tuple(contender(entry) for entry in entries)
 
     def __enter__(self) -> Hold:
         """Acquire, waiting for as long as the lock's `timeout`; NotAcquired when it was not to be had."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from etcd_recipes import Client, ClusterError, Context, SessionLost
-from etcd_recipes.coordination.session import DRIFT, State
+from etcd_recipes.coordination.session import DRIFT, SessionState
 from etcd_recipes.testing import EtcdProcess
 from tests.requests_seen import requests_seen
 from tests.tools import Job, child, eventually
@@ -50,11 +50,11 @@ def test_a_session_without_etcd_is_suspended_then_lost_before_the_lease_can_end(
         reasons: list[str] = []
         session.on_lost(reasons.append)
         server.pause()
-        eventually(lambda: session.state is State.SUSPENDED, 3)
+        eventually(lambda: session.state is SessionState.SUSPENDED, 3)
         assert session.is_alive
         remaining = session.remaining()
         assert 0 < remaining < 3
-        eventually(lambda: session.state is State.LOST, remaining + 0.5)
+        eventually(lambda: session.state is SessionState.LOST, remaining + 0.5)
         assert eventually(lambda: reasons, 0.5) == ["its lease could not be renewed in time"]
         assert session.remaining() == 0.0
         with pytest.raises(SessionLost, match="renewed in time"):
@@ -70,9 +70,9 @@ def test_a_suspended_session_is_active_again_when_etcd_is_back() -> None:
     with EtcdProcess() as server, Client(server.endpoint, header_timeout=0.2) as client:
         session = client.session(6)
         server.pause()
-        eventually(lambda: session.state is State.SUSPENDED, 5)
+        eventually(lambda: session.state is SessionState.SUSPENDED, 5)
         server.resume()
-        eventually(lambda: session.state is State.ACTIVE, 5)
+        eventually(lambda: session.state is SessionState.ACTIVE, 5)
         assert session.remaining() > 4
 
 
@@ -87,7 +87,7 @@ def test_a_deadline_that_has_passed_is_seen_even_if_no_thread_has_run(
     with monkeypatch.context() as patch:
         patch.setattr("etcd_recipes.coordination.session.runtime.now", lambda: later)
         assert not session.is_alive
-        assert session.state is State.LOST
+        assert session.state is SessionState.LOST
         assert session.remaining() == 0.0
 
 

@@ -17,7 +17,8 @@ package, etcdctl and the v3lock service: one line with all of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import replace as replace_fields
 
 from etcd_recipes.core import runtime
@@ -31,7 +32,7 @@ from etcd_recipes.core.store import (
     Renewal,
     Snapshot,
     Standing,
-    contender_id,
+    id_below,
     nearest,
 )
 from etcd_recipes.core.v3 import replies, requests
@@ -47,6 +48,9 @@ from etcd_recipes.core.v3.values import (
 )
 
 __all__ = ["V3Store"]
+
+
+_LEASE_ID = re.compile(r"[0-9a-f]{1,16}")
 
 
 class V3Store:
@@ -126,6 +130,10 @@ class V3Store:
         """``<line>/<lease id>``."""
         return f"{line}/{grant.id:x}"
 
+    def contender_id(self, line: str, key: str) -> str | None:
+        """A lease id in hex, directly below the line."""
+        return id_below(line, key, _LEASE_ID.fullmatch)
+
     def join(
         self, line: str, value: str, grant: Grant, ctx: Context, *, ahead: int | None
     ) -> Standing:
@@ -163,7 +171,7 @@ class V3Store:
             mine = Entry(key, value, result.revision, result.revision, grant.id)
             return Standing(mine, (), result.revision, doubt)
         first = _first(_range(result, 0))
-        if first is None or contender_id(line, first.key) is None:
+        if first is None or self.contender_id(line, first.key) is None:
             return self._join_or_withdraw(line, value, grant, ctx, doubt=doubt)
         if first.key == key:
             return Standing(first, (), result.revision, doubt)
@@ -208,9 +216,10 @@ class V3Store:
         if mine is None:
             return Standing(None, (), revision, doubt)
         entries = [entry_of(kv) for kv in found.kvs]
-        before = nearest(entries, line, mine.created, ahead)
+        contenders = [e for e in entries if self.contender_id(line, e.key) is not None]
+        before = nearest(contenders, mine.created, ahead)
         crowded = found.more and (ahead is None or len(before) < ahead)
-        if crowded and any(contender_id(line, entry.key) is None for entry in entries):
+        if crowded and len(contenders) < len(entries):
             standing = self.standing(line, mine, ctx, ahead=None)
             return replace_fields(standing, ahead=standing.ahead[:ahead], doubt=doubt)
         return Standing(mine, before, revision, doubt)
@@ -221,14 +230,15 @@ class V3Store:
         self,
         ctx: Context,
         *,
-        keys: Iterable[str] = (),
+        keys: Collection[str] = (),
+        own: str | None = None,
         prefix: str | None = None,
         after: int | None = None,
         quiet: float | None = None,
     ) -> Feed:
         """One stream, with one create per key."""
         start = 0 if after is None else after + 1
-        raw = [(to_bytes(key), b"") for key in keys]
+        raw = [(to_bytes(key), b"") for key in (*keys, own) if key is not None]
         if prefix is not None:
             raw.append((to_bytes(prefix), prefix_end(to_bytes(prefix))))
         creates = [requests.watch_create(key, end, start_revision=start) for key, end in raw]
