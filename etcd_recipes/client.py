@@ -6,14 +6,16 @@ This is the only module that sees both the dialect and the recipes. It decides n
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, ParamSpec, Self, TypeVar
 
 from etcd_recipes.coordination.session import Session
 from etcd_recipes.coordination.sessions import Sessions, check_ttl
-from etcd_recipes.core.context import Context, check_timeout
+from etcd_recipes.core.context import Context, check_timeout, limit
 from etcd_recipes.core.http.cluster import Cluster
 from etcd_recipes.core.http.endpoints import parse_endpoints
+from etcd_recipes.core.http.sync import Sync, check_selection
 from etcd_recipes.core.http.wire import Wire
 from etcd_recipes.core.v3.api import V3
 from etcd_recipes.core.v3.gateway import Gateway
@@ -24,6 +26,9 @@ from etcd_recipes.recipes.registry import Registry
 
 if TYPE_CHECKING:
     from etcd_recipes.core.http.wire import HttpSession
+    from etcd_recipes.core.store import Store
+    from etcd_recipes.core.v2.api import V2
+    from etcd_recipes.core.v2.values import Version
 
 __all__ = ["Client"]
 
@@ -37,9 +42,12 @@ class Client:
     `endpoints` is a URL, several with commas between, or a sequence of them. Nothing is sent before the
     first call. ValueError for an endpoint that is none, or a time that is negative.
 
-    `ca`, `cert` and `key` are files for TLS. `header_timeout` is how long, in seconds, one endpoint may
+    `api` is the store that the recipes use, "v3" or "v2"; the two do not see each other, so it is never
+    guessed. `username` and `password` are sent with every request, to these endpoints and nobody else (v2's way to
+    authenticate). `ca`, `cert` and `key` are files for TLS. `header_timeout` is how long, in seconds, one endpoint may
     take to begin its answer before the next one is asked (None: as long as the call has).
-    `default_timeout` bounds calls that were given neither `timeout` nor `ctx`. `namespace` is put in
+    `default_timeout` bounds calls that were given neither `timeout` nor `ctx`. `selection` says which of
+    the endpoints that `sync` finds is asked first: one at "random", or the "leader". `namespace` is put in
     front of the names of all recipes, as it stands. `session_ttl` is the lease of whatever has no ttl of
     its own: how long others wait when this process dies without a word. `http` is a requests.Session of
     your own, whose headers, TLS settings and authentication are then used.
@@ -49,28 +57,45 @@ class Client:
         self,
         endpoints: str | Iterable[str] = "http://127.0.0.1:2379",
         *,
+        api: Literal["v3", "v2"] = "v3",
+        username: str | None = None,
+        password: str | None = None,
         ca: str | None = None,
         cert: str | None = None,
         key: str | None = None,
         header_timeout: float | None = 1.0,
         default_timeout: float = 10.0,
+        selection: Literal["random", "leader"] = "random",
         namespace: str = "",
         session_ttl: float = 15.0,
         http: HttpSession | None = None,
     ) -> None:
         check_timeout(header_timeout, "header_timeout")
         check_timeout(default_timeout, "default_timeout")
+        check_selection(selection)
         self._namespace = namespace
+        self._default_timeout = default_timeout
+        self._selection = selection
         self._cluster = Cluster(
-            Wire(http, ca=ca, cert=cert, key=key),
+            Wire(http, ca=ca, cert=cert, key=key, auth=_credentials(username, password)),
             parse_endpoints(endpoints),
             header_timeout=header_timeout,
         )
         gateway = Gateway(self._cluster)
         self.v3 = V3(gateway, default_timeout)
         self._sessions = Sessions(
-            V3Store(gateway), default_ttl=check_ttl(session_ttl), default_timeout=default_timeout
+            self._store(api, gateway), default_ttl=check_ttl(session_ttl), default_timeout=default_timeout
         )
+
+    def _store(self, api: Literal["v3", "v2"], gateway: Gateway) -> Store:
+        if api == "v3":
+            return V3Store(gateway)
+        if api != "v2":
+            raise ValueError(f"api is 'v3' or 'v2', not {api!r}")
+        from etcd_recipes.core.v2.service import Service
+        from etcd_recipes.core.v2.store import V2Store
+
+        return V2Store(Service(self._cluster, self._default_timeout))
 
     @property
     def endpoints(self) -> tuple[str, ...]:
@@ -80,6 +105,47 @@ class Client:
     def set_endpoints(self, endpoints: str | Iterable[str]) -> None:
         """Use these endpoints from the next call on."""
         self._cluster.set_endpoints(parse_endpoints(endpoints))
+
+    def sync(self, *, timeout: float | None = None, ctx: Context | None = None) -> tuple[str, ...]:
+        """Use the endpoints that the cluster's members advertise, and give those in use afterwards.
+
+        Each is asked first whether it is there and of the same cluster; if none is, those in use stay.
+        With ``selection="leader"`` the leader is asked first from then on. POST /v3/cluster/member/list,
+        or GET /v2/members. Raises ClusterError, ResponseError or the Context's error, and changes nothing.
+        """
+        return self._sync.once(limit(timeout, ctx, default=self._default_timeout))
+
+    def auto_sync(self, interval: float = 60.0) -> None:
+        """Call `sync` now and every `interval` seconds, in the background, until the client is closed.
+
+        Errors do not end it: what fails is tried again, and said once in the log (``sync.failed``,
+        ``sync.recovered``). Called again, it changes the interval. No request in this thread.
+        """
+        self._sync.every(interval, self._default_timeout)
+
+    def version(self, *, timeout: float | None = None, ctx: Context | None = None) -> Version:
+        """Give the version of the server that answers, and of its cluster. GET /version.
+
+        Raises ClusterError, ResponseError or the Context's error.
+        """
+        from etcd_recipes.core.v2 import replies, requests
+
+        call = limit(timeout, ctx, default=self._default_timeout)
+        return replies.version(self._cluster.send(requests.version(), call, replies.judge))
+
+    @cached_property
+    def v2(self) -> V2:
+        """The v2 API: keys, members, auth, users, roles."""
+        from etcd_recipes.core.v2.api import V2
+
+        return V2(self._cluster, self._default_timeout)
+
+    @cached_property
+    def _sync(self) -> Sync:
+        from etcd_recipes.core.v2.topology import look as look_by_v2
+        from etcd_recipes.core.v3.topology import look as look_by_v3
+
+        return Sync(self._cluster, (look_by_v3, look_by_v2), self._selection)
 
     def session(
         self, ttl: float | None = None, *, timeout: float | None = None, ctx: Context | None = None
@@ -118,7 +184,12 @@ class Client:
 
     def close(self) -> None:
         """Revoke the sessions, so that all they hold is released at once, and close all connections."""
+        made = vars(self)
+        if "_sync" in made:
+            self._sync.close()
         self._sessions.close()
+        if "v2" in made:
+            self.v2.close()
         self._cluster.close()
 
     def __enter__(self) -> Self:
@@ -136,3 +207,16 @@ class Client:
 
     def __repr__(self) -> str:
         return f"<Client {','.join(self.endpoints)}>"
+
+
+def _credentials(username: str | None, password: str | None) -> tuple[str, str] | None:
+    """Give what is sent with every request, None for nothing; ValueError for a password of nobody's."""
+    if not username:
+        if password:
+            raise ValueError("there is a password, but no username")
+        return None
+    if ":" in username:
+        raise ValueError(
+            "a username with a colon cannot be sent: basic authentication ends it there"
+        )
+    return username, password or ""

@@ -166,8 +166,14 @@ class Session:
             if not self._lost.is_set():
                 self._listeners[number] = callback
                 return number
-        callback(self.reason)
+        self._call(callback, self.reason)
         return number
+
+    def _call(self, listener: Callable[[str], None], reason: str) -> None:
+        try:
+            listener(reason)
+        except Exception:  # noqa: BLE001 (may be the user's: the others must hear of it all the same)
+            self._log.exception("session.callback_failed")
 
     def forget(self, number: int) -> None:
         """Undo `on_lost`."""
@@ -346,9 +352,9 @@ class Session:
             self._state, self._reason = state, reason
             self._lost.set()
             listeners, self._listeners = self._listeners, {}
-        for listener in listeners.values():
-            listener(reason)
         self._ctx.cancel(reason)
+        for listener in listeners.values():
+            self._call(listener, reason)
         return True
 
     # -- the ends of a process -------------------------------------------------------------------------------------

@@ -6,6 +6,9 @@ Rules of this file
    child of it: each of them has registered what ends it (`on_cancel`) for as long as it blocks.
 3. A child does not register with its parent when it is made, only while something blocks on it. So a
    Context of a long-lived worker may have a million children and remembers none of them.
+4. No locks, so that a signal handler may cancel whatever its own thread is in the middle of. Cancelling
+   first says so and then calls the callbacks; registering first puts the callback in and then looks.
+   One of the two always sees the other.
 """
 
 from __future__ import annotations
@@ -34,19 +37,20 @@ class Context:
     ValueError if `timeout` is negative or not a number.
     """
 
-    __slots__ = ("_callbacks", "_deadline", "_lock", "_parent", "_reason", "_timeout")
+    __slots__ = ("_callbacks", "_deadline", "_parent", "_reason", "_timeout")
     _deadline: float | None
+    _timeout: float | None
 
     def __init__(self, timeout: float | None = None, *, parent: Context | None = None) -> None:
         self._timeout = check_timeout(timeout)
         self._parent = parent
         deadline: float | None = None if timeout is None else runtime.now() + timeout
-        if parent is not None and parent._deadline is not None:
-            deadline = parent._deadline if deadline is None else min(deadline, parent._deadline)
+        inherited = None if parent is None else parent._deadline
+        if inherited is not None and (deadline is None or inherited <= deadline):
+            deadline, self._timeout = inherited, parent._timeout  # type: ignore[union-attr]
         self._deadline = deadline
         self._reason: str | None = None
         self._callbacks: dict[int, Callable[[], None]] = {}
-        self._lock = runtime.new_lock()
 
     def child(self, timeout: float | None = None) -> Context:
         """Make a Context that ends with this one, or sooner: after `timeout` seconds or by its own cancel."""
@@ -54,12 +58,16 @@ class Context:
 
     def cancel(self, reason: str = "cancelled") -> None:
         """End every call that uses this Context, now; from any thread, as often as you like."""
-        with self._lock:
-            if self._reason is not None:
-                return
-            self._reason = reason
-            callbacks, self._callbacks = self._callbacks, {}
-        for callback in callbacks.values():
+        if self._reason is not None:
+            return
+        self._reason = reason
+        for number in list(self._callbacks):
+            self._call(number)
+
+    def _call(self, number: int) -> None:
+        # Whoever takes the callback out of the table calls it, so it is called once.
+        callback = self._callbacks.pop(number, None)
+        if callback is not None:
             callback()
 
     @property
@@ -99,12 +107,7 @@ class Context:
         return None
 
     def _time_given(self) -> str:
-        context: Context | None = self
-        while context is not None:
-            if context._timeout is not None and context._deadline == self._deadline:
-                return f"its timeout of {context._timeout:g} s"
-            context = context._parent
-        return "its deadline"
+        return "its deadline" if self._timeout is None else f"its timeout of {self._timeout:g} s"
 
     def check(self) -> None:
         """Raise the error if the Context has ended; otherwise do nothing."""
@@ -127,8 +130,11 @@ class Context:
         Whoever cancels the Context also sets `event`, so one waiter needs one event of its own.
         """
         with self.on_cancel(event.set):
-            event.wait(self.remaining())
-            if not event.is_set() or self.cancelled:
+            while not event.is_set():
+                event.wait(runtime.bearable(self.remaining()))
+                if not event.is_set():
+                    self.check()  # passes when the wait ended a hair early: then wait on
+            if self.cancelled:
                 self.check()
 
     @contextmanager
@@ -148,12 +154,9 @@ class Context:
         number = next(_ids)
         context: Context | None = self
         while context is not None:
-            with context._lock:
-                ended = context._reason is not None
-                if not ended:
-                    context._callbacks[number] = callback
-            if ended:
-                callback()
+            context._callbacks[number] = callback
+            if context._reason is not None:  # looked at after the callback was put in, see rule 4
+                context._call(number)
                 break
             context = context._parent
         return number
@@ -162,8 +165,7 @@ class Context:
         """Forget the callback with this number; harmless if it is gone already."""
         context: Context | None = self
         while context is not None:
-            with context._lock:
-                context._callbacks.pop(number, None)
+            context._callbacks.pop(number, None)
             context = context._parent
 
     def __repr__(self) -> str:

@@ -19,7 +19,11 @@
     │       │   └── EventIndexCleared   (v2)
     │       ├── LeaseNotFound  LeaseExists
     │       ├── Unauthenticated  PermissionDenied
+    │       │   └── NotAuthorized       (v2: both, for it does not tell which)
+    │       ├── UserNotFound  UserExists  RoleNotFound  RoleExists
+    │       ├── MemberNotFound  MemberExists
     │       └── NoLeader
+    ├── MissingDependency           an optional package is not installed (also an ImportError)
     └── RecipeError                 etcd works, but the recipe's promise cannot be kept
         ├── NotAcquired             (also a TimeoutError)
         ├── LockLost  SessionLost  NotHeld
@@ -35,6 +39,7 @@ Rules of this file
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 __all__ = [
     "BrokenBarrier",
@@ -57,21 +62,40 @@ __all__ = [
     "LeaseExists",
     "LeaseNotFound",
     "LockLost",
+    "MemberExists",
+    "MemberNotFound",
+    "MissingDependency",
     "NoLeader",
     "NotADirectory",
     "NotAFile",
     "NotAcquired",
+    "NotAuthorized",
     "NotHeld",
     "PermissionDenied",
     "RecipeError",
     "ResponseError",
+    "RoleExists",
+    "RoleNotFound",
     "SessionLost",
     "Unauthenticated",
+    "UserExists",
+    "UserNotFound",
 ]
 
 
 class EtcdRecipesError(Exception):
     """The root: catches everything that this library raises on purpose, except ValueError and TypeError."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # To another process and back (multiprocessing, Celery) as it is, without building it anew.
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(kind: type[EtcdRecipesError], args: tuple[Any, ...], state: dict[str, Any]) -> Any:
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(state)
+    return error
 
 
 # -- the caller's own limit ----------------------------------------------------------------------------
@@ -102,17 +126,29 @@ class EndpointError(EtcdRecipesError):
 
     `endpoint` is its URL. `maybe_applied` is False when the request certainly had no effect there (it
     was never sent, or the server refused it before doing anything), True when nobody can tell. `silent`
-    is True when the endpoint did not say anything in time, as a stopped or cut-off server does.
+    is True when the endpoint did not say anything in time, as a stopped or cut-off server does. Where
+    etcd itself said why it could not answer, `code`, `message` and `cause` are its words (0 and "" else).
     """
 
     def __init__(
-        self, endpoint: str, reason: str, *, maybe_applied: bool = False, silent: bool = False
+        self,
+        endpoint: str,
+        reason: str,
+        *,
+        maybe_applied: bool = False,
+        silent: bool = False,
+        code: int = 0,
+        message: str = "",
+        cause: str = "",
     ) -> None:
         super().__init__(f"{endpoint}: {reason}")
         self.endpoint = endpoint
         self.reason = reason
         self.maybe_applied = maybe_applied
         self.silent = silent
+        self.code = code
+        self.message = message
+        self.cause = cause
 
 
 class ClusterError(EtcdRecipesError):
@@ -230,8 +266,43 @@ class PermissionDenied(EtcdError):
     """The user may not do this."""
 
 
+class NotAuthorized(PermissionDenied, Unauthenticated):
+    """The user is unknown, the password is wrong, or the user may not do this (v2 does not tell which)."""
+
+
+class UserNotFound(EtcdError):
+    """There is no such user."""
+
+
+class UserExists(EtcdError):
+    """There is such a user already."""
+
+
+class RoleNotFound(EtcdError):
+    """There is no such role."""
+
+
+class RoleExists(EtcdError):
+    """There is such a role already."""
+
+
+class MemberNotFound(EtcdError):
+    """The cluster has no such member, or not any more."""
+
+
+class MemberExists(EtcdError):
+    """A member of the cluster has one of these URLs already."""
+
+
 class NoLeader(EtcdError):
     """The member has no leader at the moment, so it cannot serve the request."""
+
+
+# -- the installation ----------------------------------------------------------------------------------
+
+
+class MissingDependency(EtcdRecipesError, ImportError):
+    """An optional package is not installed; the message says which extra brings it."""
 
 
 # -- promises of recipes ---------------------------------------------------------------------------------

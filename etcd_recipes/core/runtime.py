@@ -21,7 +21,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -33,6 +33,7 @@ __all__ = [
     "Thread",
     "at_exit",
     "at_fork",
+    "bearable",
     "new_event",
     "new_lock",
     "now",
@@ -110,6 +111,68 @@ class Runtime(Protocol):
         """Give a number that no other running thread of this process has."""
 
 
+class NativeEvent:
+    """An event that a signal handler may set, whatever the thread that it interrupts is doing.
+
+    threading.Event takes a lock in both ``set`` and ``wait``: a handler that sets what its own thread is
+    about to wait for would wait for itself. This one only does single steps that nothing can interrupt.
+    """
+
+    __slots__ = ("_flag", "_sleepers")
+
+    def __init__(self) -> None:
+        self._flag = False
+        self._sleepers: list[threading.Lock] = []
+
+    def is_set(self) -> bool:
+        return self._flag
+
+    def set(self) -> None:
+        self._flag = True
+        while self._sleepers:
+            try:
+                self._sleepers.pop().release()
+            except IndexError:
+                break  # another thread was faster
+
+    def clear(self) -> None:
+        self._flag = False
+
+    def wait(self, timeout: float | None = None) -> bool:
+        if self._flag:
+            return True
+        sleeper = threading.Lock()
+        sleeper.acquire()
+        self._sleepers.append(sleeper)
+        # A `set` between the first look and here has not seen this sleeper; one from here on has.
+        until = None if timeout is None else time.monotonic() + timeout
+        while not self.is_set() and not sleeper.acquire(timeout=_slice(until)):
+            if until is not None and time.monotonic() >= until:
+                break
+        with suppress(ValueError):
+            self._sleepers.remove(sleeper)
+        return self.is_set()
+
+
+def _slice(until: float | None) -> float:
+    """Give how long to sleep in one piece.
+
+    A signal that comes in the instant before the main thread falls asleep does not wake it: its handler
+    would run when the sleep is over. So the main thread looks up now and then.
+    """
+    longest = 0.05 if threading.current_thread() is threading.main_thread() else _LONGEST
+    return longest if until is None else min(max(until - time.monotonic(), 0.0), longest)
+
+
+_LONGEST = 2_000_000.0
+"""Seconds; longer waits are refused by some systems, and nobody sees their end."""
+
+
+def bearable(timeout: float | None) -> float | None:
+    """Give `timeout`, or the longest wait that every system bears if it is longer; None stays None."""
+    return None if timeout is None else min(timeout, _LONGEST)
+
+
 class NativeRuntime:
     """The operating system's clock and threads."""
 
@@ -134,7 +197,7 @@ class NativeRuntime:
         return time.time()
 
     def new_event(self) -> Event:
-        return threading.Event()
+        return NativeEvent()
 
     def new_lock(self) -> Lock:
         return threading.Lock()

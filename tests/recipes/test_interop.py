@@ -14,6 +14,8 @@ from etcd_recipes import Client
 from etcd_recipes.testing import EtcdProcess, find_etcdctl
 from tests.tools import Job, eventually
 
+pytestmark = pytest.mark.only_v3
+
 SHOW = "echo $ETCD_LOCK_KEY $ETCD_LOCK_REV"
 
 

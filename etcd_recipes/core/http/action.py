@@ -20,7 +20,9 @@ class Action:
 
     `replay` is True when sending it again does no harm even if the first copy was carried out (or will
     be, much later: a stopped server applies what it was sent when it is resumed). `what` names the
-    request in messages, without secrets.
+    request in messages, without secrets. `follow` is True when a redirect leads to the answer; without
+    it, a redirect is the answer. `secret` is True when the body must not be shown, nor be taken by a
+    redirect to a host that is not one of the client's endpoints.
     """
 
     path: str
@@ -29,6 +31,8 @@ class Action:
     replay: bool = False
     what: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
+    follow: bool = False
+    secret: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ Rules of this file
 
 from __future__ import annotations
 
+import errno
 import http.client
 import socket
 import ssl
@@ -24,8 +25,15 @@ __all__ = ["BROKEN", "STALL", "Attempt"]
 STALL = 5.0
 """Seconds without a byte in the middle of an answer after which the endpoint is given up."""
 
-BROKEN = (OSError, http.client.HTTPException, ValueError, AttributeError)
-"""What http.client raises when an exchange breaks; the last two come from answers cut off in the middle."""
+BROKEN = (
+    OSError,
+    http.client.HTTPException,
+    ValueError,  # an answer that is cut off in the middle, or a chunk whose size is no number
+    AttributeError,  # the same, in a stream
+    OverflowError,  # a size that no machine can hold
+    MemoryError,
+)
+"""What http.client raises when an exchange breaks."""
 
 
 class Attempt:
@@ -82,6 +90,7 @@ class Attempt:
             self._connection = connection
         if idle is None:
             connection.connect()
+        self._check_not_ended()
         connection.sock.settimeout(self._left())
         self._sent = True
         connection.sock.sendall(data)
@@ -99,6 +108,12 @@ class Attempt:
             if self._ended_from_outside is not None:
                 raise OSError("ended from outside")
 
+    def lend(self, ctx: Context) -> None:
+        """Let `ctx` limit the attempt from now on, in place of the one before; by the reader's thread only."""
+        number = ctx.subscribe(self.abort)
+        self._ctx.unsubscribe(self._number)
+        self._ctx, self._number = ctx, number
+
     def set_stall(self, seconds: float | None) -> None:
         """Set how long a receive in the body may take; None for a stream that may be quiet for ever."""
         self._stall = seconds
@@ -114,7 +129,7 @@ class Attempt:
             left = deadline - now
         if left is not None and left <= 0:
             raise TimeoutError
-        return left
+        return runtime.bearable(left)
 
     def translate(self, error: Exception) -> EndpointError | ContextError:
         """Give the library's error for what went wrong: the Context's own if that has ended."""
@@ -139,7 +154,7 @@ class Attempt:
     def _reason(self, error: Exception) -> str:
         if self._ended_from_outside:
             return self._ended_from_outside
-        if not isinstance(error, TimeoutError):
+        if not isinstance(error, TimeoutError) or error.errno == errno.ETIMEDOUT:
             return reason_of(error)
         if self._in_head:
             what = "no answer" if self._sent else "no connection"
@@ -163,6 +178,8 @@ def reason_of(error: Exception) -> str:
         return "the connection was closed without an answer"
     if isinstance(error, http.client.IncompleteRead):
         return "the answer was cut off"
+    if isinstance(error, TimeoutError):
+        return "the connection timed out in the network"
     if isinstance(error, http.client.BadStatusLine):
         return "what answered does not speak HTTP/1.1 (a gRPC-only port?)"
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -7,7 +7,9 @@ The walk
    with `maybe_applied`. Either way the next call starts at the next endpoint.
 4. An answer pins its endpoint. Whether it *is* an answer, the dialect decides (`Judge`): a member that
    has lost its leader answers too, but not for the cluster.
-5. The Context's end ends the walk, at once.
+5. A redirect is followed, method and body kept, if the Action says so; what goes wrong on the way has
+   gone wrong at the endpoint that redirected. Each hop has a header timeout of its own.
+6. The Context's end ends the walk, at once.
 
 Rules of this file
 * No keys, no JSON, no retry: a second walk is a policy's business.
@@ -20,11 +22,12 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from etcd_recipes.core import runtime
 from etcd_recipes.core.context import Context
 from etcd_recipes.core.errors import ClusterError, ContextError, EndpointError
+from etcd_recipes.core.http import redirects
 from etcd_recipes.core.http.action import Action, Reply
 from etcd_recipes.core.http.endpoints import Ring
 from etcd_recipes.core.http.wire import Stream, Wire
@@ -32,9 +35,25 @@ from etcd_recipes.core.http.wire import Stream, Wire
 __all__ = ["Cluster", "Judge"]
 
 T = TypeVar("T")
+A = TypeVar("A", Reply, Stream)
+A_co = TypeVar("A_co", Reply, Stream, covariant=True)
 
 Judge = Callable[[Reply], EndpointError | None]
 """Says whether a reply counts: None, or why this endpoint could not answer. May raise ResponseError."""
+
+
+class _Way(Protocol[A_co]):
+    """`Wire.exchange` or `Wire.open`."""
+
+    def __call__(
+        self,
+        endpoint: str,
+        action: Action,
+        ctx: Context,
+        header_timeout: float | None,
+        *,
+        foreign: bool = False,
+    ) -> A_co: ...
 
 
 class Cluster:
@@ -67,56 +86,97 @@ class Cluster:
         self._endpoints = endpoints
         self._ring = Ring.shuffled(endpoints, runtime.rng()).pin(pinned)
 
-    def send(self, action: Action, ctx: Context, judge: Judge) -> Reply:
-        """Give the first answer that counts.
+    def pin(self, endpoint: str) -> None:
+        """Ask `endpoint` first from the next call on, if it is one of the endpoints."""
+        self._ring = self._ring.pin(endpoint)
+
+    def send(self, action: Action, ctx: Context, judge: Judge, *, at: str | None = None) -> Reply:
+        """Give the first answer that counts; with `at`, only that endpoint is asked, and none is pinned.
 
         Raises ClusterError when no endpoint gave one, ResponseError when `judge` does, and the
         Context's error when that ends first.
         """
 
         def ask(endpoint: str) -> Reply:
-            reply = self._wire.exchange(endpoint, action, ctx, self._header_timeout)
+            reply = self._ask(self._wire.exchange, endpoint, action, ctx)
             if (refusal := judge(reply)) is not None:
                 raise refusal
             return reply
 
-        reply, doubt = self._walk(action, ask)
+        reply, doubt = self._walk(action, ask, None if at is None else (at,))
         return replace(reply, doubt=True) if doubt else reply
 
-    def open(self, action: Action, ctx: Context, judge: Judge) -> Stream:
-        """Give the first stream that an endpoint opens with status 200; errors as for `send`."""
+    def open(
+        self, action: Action, ctx: Context, judge: Judge, *, after: str | None = None
+    ) -> Stream:
+        """Give the first stream that an endpoint opens with status 200; errors as for `send`.
+
+        With `after`, the walk begins at the endpoint that follows that one, and pins none.
+        """
 
         def ask(endpoint: str) -> Stream:
-            stream = self._wire.open(endpoint, action, ctx, self._header_timeout)
+            stream = self._ask(self._wire.open, endpoint, action, ctx)
             if stream.status != 200:
                 raise _refusal(stream, judge)
             return stream
 
-        stream, _ = self._walk(action, ask)
+        order = None if after is None else self._ring.order(after)
+        stream, _ = self._walk(action, ask, order)
         with self._lock:
             self._streams.add(stream)
         return stream
 
-    def _walk(self, action: Action, ask: Callable[[str], T]) -> tuple[T, bool]:
-        """Give what the first endpoint answers, and whether a copy sent before it is in doubt."""
+    def _walk(
+        self, action: Action, ask: Callable[[str], T], order: tuple[str, ...] | None
+    ) -> tuple[T, bool]:
+        """Give what the first endpoint answers, and whether a copy sent before it is in doubt.
+
+        An `order` of the caller's own says nothing about where others should begin.
+        """
         errors: list[EndpointError] = []
         doubt = False
-        for endpoint in self._ring.order():
+        for endpoint in order or self._ring.order():
             try:
                 answer = ask(endpoint)
             except EndpointError as error:
                 errors.append(error)
                 doubt = doubt or error.maybe_applied
-                self._leave(error)
+                self._leave(error, endpoint)
                 if error.maybe_applied and not action.replay:
                     break
             except ContextError as error:
                 error.maybe_applied = error.maybe_applied or doubt
                 raise
             else:
-                self._ring = self._ring.pin(endpoint)
+                if order is None:
+                    self._ring = self._ring.pin(endpoint)
                 return answer, doubt
         raise ClusterError(errors, what=action.what)
+
+    def _ask(self, way: _Way[A], endpoint: str, action: Action, ctx: Context) -> A:
+        """Give one endpoint's answer, or that of the one it redirects to (step 5)."""
+        answer = way(endpoint, action, ctx, self._header_timeout)
+        here, hop = endpoint, action
+        for _ in range(redirects.MAX_REDIRECTS):
+            if not action.follow or answer.status // 100 != 3:
+                return answer
+            try:
+                here, path = redirects.target(here, hop.path, answer.headers.get("location"))
+            except ValueError as error:
+                raise EndpointError(answer.endpoint, str(error)) from error
+            finally:
+                _drop(answer)
+            foreign = not redirects.is_own(here, self._endpoints)
+            if foreign and action.secret:
+                raise EndpointError(
+                    endpoint, f"a redirect to {here}, which is not to see this request"
+                )
+            hop = replace(action, path=path)
+            answer = way(here, hop, ctx, self._header_timeout, foreign=foreign)
+        if answer.status // 100 != 3:
+            return answer
+        _drop(answer)
+        raise EndpointError(endpoint, f"more than {redirects.MAX_REDIRECTS} redirects")
 
     def close(self) -> None:
         """Close the idle connections and end all streams."""
@@ -129,8 +189,8 @@ class Cluster:
         self._lock = runtime.new_lock()
         self._streams = weakref.WeakSet()
 
-    def _leave(self, error: EndpointError) -> None:
-        self._ring = self._ring.leave(error.endpoint)
+    def _leave(self, error: EndpointError, walked: str | None = None) -> None:
+        self._ring = self._ring.leave(walked or error.endpoint)
         if error.silent:
             for stream in self._open_streams():
                 if stream.endpoint == error.endpoint:
@@ -141,6 +201,11 @@ class Cluster:
             return list(self._streams)
 
 
+def _drop(answer: Reply | Stream) -> None:
+    if isinstance(answer, Stream):
+        answer.close()
+
+
 def _refusal(stream: Stream, judge: Judge) -> EndpointError:
     """Give the reason for a stream that was not opened; ResponseError if that is etcd's own error."""
     body = b""
@@ -148,7 +213,7 @@ def _refusal(stream: Stream, judge: Judge) -> EndpointError:
         while len(body) < 65536 and (piece := stream.read(quiet=1.0)):
             body += piece
     finally:
-        stream.close()
+        stream.close(keep=False)
     reply = Reply(stream.status, stream.headers, body, stream.endpoint)
     return judge(reply) or EndpointError(
         stream.endpoint, f"no stream, but HTTP status {stream.status}"

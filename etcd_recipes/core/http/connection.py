@@ -12,11 +12,15 @@ from __future__ import annotations
 import errno
 import http.client
 import io
+import ipaddress
 import os
 import select
 import socket
+import ssl
 from collections.abc import Callable
 from typing import Any
+
+from etcd_recipes.core import runtime
 
 __all__ = ["Connection", "Response", "TlsConnection"]
 
@@ -31,14 +35,13 @@ class Connection(http.client.HTTPConnection):
         self.limit: Callable[[], float | None] = _no_limit
         self.look: Callable[[], None] = _see_nothing
         self.hung_up = False
+        self._known: runtime.Event | None = None  # of a name that is being looked up
         self._create_connection = self._dial  # http.client's own hook for making the socket
 
     def _dial(self, address: tuple[str, int], *_: object) -> socket.socket:
         """Connect to the first address that takes us; like socket.create_connection, but abortable."""
         failure: OSError | None = None
-        for family, kind, proto, _name, place in socket.getaddrinfo(
-            *address, 0, socket.SOCK_STREAM
-        ):
+        for family, kind, proto, _name, place in self._look_up(*address):
             sock = socket.socket(family, kind, proto)
             try:
                 self._connect(sock, place)
@@ -46,6 +49,7 @@ class Connection(http.client.HTTPConnection):
                 sock.close()
                 failure = error
             else:
+                sock.settimeout(self.limit())
                 return sock
         raise failure or OSError("the name has no address")
 
@@ -66,6 +70,33 @@ class Connection(http.client.HTTPConnection):
             raise OSError(failure, os.strerror(failure))
         self.look()
 
+    def _look_up(self, host: str, port: int) -> list[Any]:
+        """Give the addresses of a host, on a thread: a name service cannot be interrupted, only left."""
+        if _is_numeric(host):
+            return socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
+        answer: list[Any] = []
+        known = self._known = runtime.new_event()
+
+        def ask() -> None:
+            try:
+                answer.append(socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM))
+            except (OSError, UnicodeError) as error:
+                answer.append(error)
+            known.set()
+
+        self.look()
+        runtime.spawn(ask, "etcd-recipes-look-up")
+        known.wait(self.limit())
+        self.look()
+        if not answer:
+            raise TimeoutError
+        if isinstance(answer[0], UnicodeError):
+            raise socket.gaierror(socket.EAI_NONAME, "not a host name")
+        if isinstance(answer[0], OSError):
+            raise answer[0]
+        found: list[Any] = answer[0]
+        return found
+
     def in_step(self) -> bool:
         """Tell whether an idle connection can be used: the server has neither closed it nor sent anything."""
         sock = self.sock
@@ -77,6 +108,8 @@ class Connection(http.client.HTTPConnection):
 
     def shut_down(self) -> None:
         """End whatever waits on the socket, from any thread; the owner closes it afterwards."""
+        if self._known is not None:
+            self._known.set()
         sock = self.sock
         if sock is not None:
             try:
@@ -102,7 +135,25 @@ class Connection(http.client.HTTPConnection):
 
 
 class TlsConnection(Connection, http.client.HTTPSConnection):
-    """The same over TLS: HTTPSConnection wraps the socket that `_dial` made."""
+    """The same over TLS."""
+
+    def connect(self) -> None:
+        """Connect and shake hands, with the socket in sight of `shut_down` all the time."""
+        http.client.HTTPConnection.connect(self)
+        context: ssl.SSLContext = self._context  # type: ignore[attr-defined]
+        self.sock = context.wrap_socket(
+            self.sock, server_hostname=self.host, do_handshake_on_connect=False
+        )
+        self.look()
+        self.sock.do_handshake()
+
+
+def _is_numeric(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return True
 
 
 def _no_limit() -> float | None:

@@ -34,6 +34,11 @@ def parse_endpoints(spec: str | Iterable[str]) -> tuple[str, ...]:
 
 
 def _parse(text: str) -> str:
+    if "@" in text:  # before anything is said about the rest, which may hold a password
+        host = text.rpartition("@")[2]
+        raise ValueError(
+            f"credentials do not belong in an endpoint ({host}); use username= and password="
+        )
     has_scheme = "://" in text
     try:
         url = parse_url(text if has_scheme else f"http://{text}")
@@ -41,11 +46,6 @@ def _parse(text: str) -> str:
         raise ValueError(
             f"{text!r} is not a URL; expected for example 'http://127.0.0.1:2379'"
         ) from None
-    if url.auth is not None:
-        host = text.rpartition("@")[2]
-        raise ValueError(
-            f"credentials do not belong in an endpoint ({host}); use username= and password="
-        )
     if url.scheme not in ("http", "https") or not url.host:
         raise ValueError(
             f"{text!r} is not an http or https URL; expected for example 'http://127.0.0.1:2379'"
@@ -78,9 +78,12 @@ class Ring:
         """The endpoint that is asked first."""
         return self.endpoints[self.first]
 
-    def order(self) -> tuple[str, ...]:
-        """Give all endpoints, the pinned one first, then in turn."""
-        return self.endpoints[self.first :] + self.endpoints[: self.first]
+    def order(self, after: str | None = None) -> tuple[str, ...]:
+        """Give all endpoints in turn, from the pinned one on, or from the one that follows `after`."""
+        first = self.first
+        if after is not None and after in self.endpoints:
+            first = self.endpoints.index(after) + 1
+        return self.endpoints[first:] + self.endpoints[:first]
 
     def pin(self, endpoint: str) -> Ring:
         """Give the ring that asks `endpoint` first; this ring if it does already or does not know it."""

@@ -17,29 +17,35 @@ Rules of this file
 * Every failure becomes an EndpointError (with `maybe_applied`) or the Context's own error.
 * A connection belongs to one attempt at a time; the cancel of an attempt that is over cannot touch it.
 * A child of fork starts with no connection.
+* A host that a redirect named, and that the user did not, is sent no header of the Session's.
 """
 
 from __future__ import annotations
 
 import http.client
+import logging
 import ssl
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from urllib.parse import SplitResult, urlsplit
 
 import requests
-from requests.auth import AuthBase
+from requests.auth import AuthBase, HTTPBasicAuth
 
 from etcd_recipes.core import runtime
 from etcd_recipes.core.context import Context
+from etcd_recipes.core.http import curl
 from etcd_recipes.core.http.action import Action, Reply
 from etcd_recipes.core.http.attempt import BROKEN, Attempt
 from etcd_recipes.core.http.connection import Connection, Response, TlsConnection
+from etcd_recipes.core.log import event_logger
 
 __all__ = ["HttpSession", "Stream", "Wire"]
 
 HttpSession = requests.Session
 """What a user may bring along; named here, so that no other module imports requests."""
+
+_log = logging.getLogger("etcd_recipes.http")
 
 _IDLE_PER_ENDPOINT = 32
 _CHUNK = 65536
@@ -50,7 +56,7 @@ class Wire:
 
     `session` is a requests.Session that decides headers, TLS and authentication; without one, a Session
     is made that takes nothing from the environment (a proxy meant for the internet would swallow etcd
-    calls). `ca`, `cert` and `key` are file names.
+    calls). `ca`, `cert` and `key` are file names; `auth` is a user's name and password.
     """
 
     def __init__(
@@ -60,25 +66,36 @@ class Wire:
         ca: str | None = None,
         cert: str | None = None,
         key: str | None = None,
+        auth: tuple[str, str] | None = None,
     ) -> None:
         self._session = session or _plain_session()
+        if auth is not None:
+            # As bytes: requests would put text into Latin-1, which has no word for most passwords.
+            self._session.auth = HTTPBasicAuth(*(part.encode() for part in auth))
         if ca is not None:
             self._session.verify = ca
         if cert is not None:
             self._session.cert = (cert, key) if key is not None else cert
         self._routes: dict[str, _Route] = {}
+        self._foreign_routes: dict[str, _Route] = {}
         runtime.at_fork(self)
 
     def exchange(
-        self, endpoint: str, action: Action, ctx: Context, header_timeout: float | None
+        self,
+        endpoint: str,
+        action: Action,
+        ctx: Context,
+        header_timeout: float | None,
+        *,
+        foreign: bool = False,
     ) -> Reply:
-        """Send `action` to `endpoint` and give its whole answer.
+        """Send `action` to `endpoint` and give its whole answer; without credentials if it is `foreign`.
 
         Raises EndpointError when there is none, and the Context's error when that ends first.
         """
-        route = self._route(endpoint)
         attempt = Attempt(endpoint, ctx, header_timeout)
         with attempt:
+            route = self._route(endpoint, foreign)
             connection, response = route.begin(attempt, action)
             body = response.read()
             headers = _Headers(response.headers)
@@ -90,39 +107,51 @@ class Wire:
         return Reply(response.status, headers, body, endpoint)
 
     def open(
-        self, endpoint: str, action: Action, ctx: Context, header_timeout: float | None
+        self,
+        endpoint: str,
+        action: Action,
+        ctx: Context,
+        header_timeout: float | None,
+        *,
+        foreign: bool = False,
     ) -> Stream:
         """Send `action` and give the answer as a stream, as soon as its headers are there.
 
         Raises EndpointError when no headers come, and the Context's error when that ends first. The
         stream ends with `ctx`.
         """
-        route = self._route(endpoint)
         attempt = Attempt(endpoint, ctx, header_timeout)
         attempt.__enter__()
         try:
+            route = self._route(endpoint, foreign)
             connection, response = route.begin(attempt, action)
         except BaseException as error:
             attempt.__exit__(type(error), error, None)
             raise
-        return Stream(endpoint, attempt, connection, response)
+        return Stream(endpoint, attempt, connection, response, route.give_back)
 
     def close(self) -> None:
         """Close all idle connections; calls in flight go on to their end, and then close theirs."""
-        for route in list(self._routes.values()):
+        for route in self._all_routes():
             route.close()
 
     def after_fork_in_child(self) -> None:
         """Forget the parent's connections: two processes on one socket would read each other's answers."""
         # Dropped without close(): closing a TLS socket would say goodbye on the parent's connection.
-        for route in self._routes.values():
+        for route in self._all_routes():
             route.forget()
-        self._routes = {}
+        self._routes, self._foreign_routes = {}, {}
 
-    def _route(self, endpoint: str) -> _Route:
-        route = self._routes.get(endpoint)
+    def _all_routes(self) -> list[_Route]:
+        return [*self._routes.values(), *self._foreign_routes.values()]
+
+    def _route(self, endpoint: str, foreign: bool = False) -> _Route:
+        routes = self._foreign_routes if foreign else self._routes
+        route = routes.get(endpoint)
         if route is None:
-            route = self._routes[endpoint] = _Route(endpoint, self._session)
+            # Two threads may meet here; the one that comes second must not lose the first one's
+            # connections.
+            route = routes.setdefault(endpoint, _Route(endpoint, self._session, foreign=foreign))
         return route
 
 
@@ -143,6 +172,7 @@ class Stream:
         attempt: Attempt,
         connection: Connection,
         response: Response,
+        give_back: Callable[[Connection], None],
     ) -> None:
         self.endpoint = endpoint
         self.status = response.status
@@ -150,6 +180,29 @@ class Stream:
         self._attempt = attempt
         self._connection = connection
         self._response = response
+        self._give_back = give_back
+        self._broken = False
+        self._closed = False
+
+    def lend(self, ctx: Context) -> None:
+        """Let `ctx` limit the stream from now on, in place of the one before; by the reader's thread only."""
+        self._attempt.lend(ctx)
+
+    def ready(self, quiet: float | None = None) -> bool:
+        """Wait until `read` would not have to; False when nothing came for `quiet` seconds or in time.
+
+        Unlike a `read` that was quiet for too long, this leaves the stream as it was.
+        """
+        source = self._response.fp
+        self._attempt.set_stall(quiet)
+        try:
+            if source is not None:
+                source.peek(1)
+        except TimeoutError:
+            return False
+        except BROKEN:
+            pass  # what is wrong, `read` will say
+        return True
 
     def read(self, quiet: float | None = None) -> bytes:
         """Give the next bytes, or b"" when the server has ended the stream properly.
@@ -160,18 +213,34 @@ class Stream:
         """
         self._attempt.set_stall(quiet)
         try:
-            return self._response.read1(_CHUNK)
+            piece = self._response.read1(_CHUNK)
+            if not piece and self._response.length:
+                raise http.client.IncompleteRead(b"", self._response.length)
+            if self._response.length == 0:
+                self._response.close()  # http.client leaves that to a read past the end
         except BROKEN as error:
+            self._broken = True
             raise self._attempt.translate(error) from error
+        return piece
 
     def abort(self, why: str) -> None:
         """Make the reader's `read` raise EndpointError with this reason; from any thread."""
         self._attempt.abort(why)
 
-    def close(self) -> None:
-        """End the stream and close its connection; the owner's thread, any number of times."""
+    def close(self, *, keep: bool = True) -> None:
+        """End the stream; to `keep` its connection for other requests, the answer must have been read.
+
+        The owner's thread, any number of times.
+        """
+        if self._closed:
+            return
+        self._closed = True
         self._attempt.__exit__(None, None, None)
-        self._connection.close()
+        response = self._response
+        if keep and response.isclosed() and not response.will_close and not self._broken:
+            self._give_back(self._connection)
+        else:
+            self._connection.close()
 
 
 # -- an endpoint's connections ---------------------------------------------------------------------------
@@ -180,17 +249,23 @@ class Stream:
 class _Route:
     """How to reach one endpoint: what the Session says about it, and its idle connections."""
 
-    def __init__(self, endpoint: str, session: requests.Session) -> None:
+    def __init__(self, endpoint: str, session: requests.Session, *, foreign: bool = False) -> None:
+        self._endpoint = endpoint
         self._url: SplitResult = urlsplit(endpoint)
         prepared = session.prepare_request(requests.Request("POST", endpoint))
         skipped = ("content-length", "accept-encoding", "transfer-encoding")
         self._headers = {
             name: _text(value)
             for name, value in prepared.headers.items()
-            if name.lower() not in skipped
+            if name.lower() not in skipped and (not foreign or name.lower() == "user-agent")
         }
-        self._sign = session.auth if isinstance(session.auth, AuthBase) else None
-        settings = session.merge_environment_settings(endpoint, {}, None, None, None)
+        own_auth = isinstance(session.auth, AuthBase) and not isinstance(
+            session.auth, HTTPBasicAuth
+        )
+        self._sign = session.auth if own_auth and not foreign else None
+        # What was given by name wins over what the environment says.
+        given = session.verify if isinstance(session.verify, str) else None
+        settings = session.merge_environment_settings(endpoint, {}, None, given, None)
         self._tls = (
             _tls_context(settings["verify"], settings["cert"])
             if self._url.scheme == "https"
@@ -201,7 +276,8 @@ class _Route:
 
     def begin(self, attempt: Attempt, action: Action) -> tuple[Connection, Response]:
         """Steps 1, 3 and 4 of an exchange."""
-        return attempt.begin(self.take(), self._connection, action.method, self._request(action))
+        data = self._request(action)
+        return attempt.begin(self.take(), self._connection, action.method, data)
 
     def _request(self, action: Action) -> bytes:
         """Give the bytes of a request: head and body in one piece, for they are to be one packet.
@@ -211,6 +287,9 @@ class _Route:
         headers = {**self._headers, **action.headers}
         if self._sign is not None:
             self._let_sign(action, headers)
+        if _log.isEnabledFor(logging.DEBUG):
+            shown = curl.command(self._endpoint, action, headers)
+            event_logger("http").debug("http.request", curl=shown)
         lines = [
             f"{action.method} {self._url.path}{action.path} HTTP/1.1",
             f"Host: {self._url.netloc}",
@@ -242,7 +321,8 @@ class _Route:
 
     def _connection(self) -> Connection:
         """Make a connection that is not connected yet."""
-        host, port = self._url.hostname or "", self._url.port
+        host = self._url.hostname or ""
+        port = self._url.port or (443 if self._tls is not None else 80)
         if self._tls is not None:
             return TlsConnection(host, port, context=self._tls)
         return Connection(host, port)

@@ -166,8 +166,16 @@ class Registration:
             raise RecipeError(
                 f"{self._key} is registered already in this process; close that one first"
             )
+
+        def create() -> Entry:
+            return self._create(session, ctx, take_over=take_over)
+
+        def in_doubt(error: BaseException) -> None:
+            session.suspect(self._key)
+            self._tell(error)
+
         try:
-            entry = self._create(session, ctx, take_over=take_over)
+            entry = retry.PATIENT.run(ctx, create, on_failure=in_doubt)
         except BaseException:
             session.suspect(self._key)
             session.sweep(claim, None)

@@ -1,0 +1,108 @@
+"""A grant on v2: there are no leases, so every key has a ttl of its own, which the grant refreshes.
+
+One renewal
+1. Refresh each attached key, comparing its value: a refresh never makes a key that has expired, as a plain
+   write would, ahead of those who came after it; and it wakes no watcher.
+2. A comparison that fails may be a change of our own that was under way: look, and keep the key if it is
+   the same incarnation. Otherwise it is gone.
+3. The renewal counts only if every key was refreshed. Its cost grows with the number of keys.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from etcd_recipes.core import runtime
+from etcd_recipes.core.context import Context
+from etcd_recipes.core.errors import CompareFailed, KeyNotFound, NotAFile
+from etcd_recipes.core.store import Entry, Renewal
+from etcd_recipes.core.v2 import replies, requests
+from etcd_recipes.core.v2.sealed import seal
+from etcd_recipes.core.v2.service import Service
+from etcd_recipes.core.v2.values import Node
+
+__all__ = ["V2Grant"]
+
+
+@dataclass(slots=True)
+class _Attached:
+    created: int
+    modified: int
+    sealed: str
+
+
+class V2Grant:
+    """The keys that live as long as it is renewed, by name."""
+
+    def __init__(self, service: Service, ttl: int) -> None:
+        self._service = service
+        self.id = runtime.rng().randrange(1, 2**63)
+        self.ttl: float = ttl
+        self._attached: dict[str, _Attached] = {}
+        self.begun: set[str] = set()
+        """The lines in which a place may have been taken whose reply has not been seen."""
+
+    def seal(self, value: str) -> str:
+        """Give what is written for `value` under this grant."""
+        return seal(self.id, value)
+
+    def attach(self, entry: Entry) -> None:
+        """Keep this incarnation alive from now on."""
+        sealed = self.seal(entry.value)
+        self._attached[entry.key] = _Attached(entry.created, entry.modified, sealed)
+
+    def detach(self, key: str) -> None:
+        """Let the key go: without a refresh it ends within the ttl."""
+        self._attached.pop(key, None)
+
+    def last_index(self, entry: Entry) -> int:
+        """Give the index at which the incarnation was last changed, as far as we know."""
+        attached = self._attached.get(entry.key)
+        if attached is None or attached.created != entry.created:
+            return entry.modified
+        return attached.modified
+
+    def renew(self, ctx: Context, *, keys: bool = False) -> Renewal:  # noqa: ARG002 (known anyway)
+        """One request per attached key."""
+        for key, attached in list(self._attached.items()):
+            if not self._refresh(key, attached, ctx) and self._attached.get(key) is attached:
+                self.detach(key)
+        return Renewal(self.ttl, frozenset(self._attached))
+
+    def _refresh(self, key: str, attached: _Attached, ctx: Context) -> bool:
+        """Steps 1 and 2; tells whether the key is still there."""
+        while True:
+            sealed = attached.sealed
+            action = requests.refresh(key, ttl=self.ttl, prev_value=sealed, prev_exist=True)
+            try:
+                answer = replies.response(self._service.call(action, ctx))
+            except KeyNotFound:
+                return False
+            except (CompareFailed, NotAFile):
+                node = read(self._service, key, ctx)
+                if node is None or node.created_index != attached.created:
+                    return False
+                attached.sealed, attached.modified = node.value, node.modified_index
+                if node.value == sealed:
+                    continue  # it was another value for a moment: a change that was undone
+            else:
+                attached.modified = answer.node.modified_index
+                return True
+
+    def close(self, ctx: Context) -> None:
+        """One request per attached key."""
+        for key, attached in list(self._attached.items()):
+            self.detach(key)
+            try:
+                self._service.call(requests.delete(key, prev_value=attached.sealed), ctx)
+            except (KeyNotFound, CompareFailed, NotAFile):
+                pass  # gone, or not ours any more
+
+
+def read(service: Service, key: str, ctx: Context) -> Node | None:
+    """Give the key, read with quorum; None if there is none, or a directory."""
+    try:
+        node = replies.response(service.call(requests.get(key, quorum=True), ctx)).node
+    except KeyNotFound:
+        return None
+    return None if node.dir else node
