@@ -26,7 +26,7 @@ from typing import Protocol, TypeVar
 
 from etcd_recipes.core import runtime
 from etcd_recipes.core.context import Context
-from etcd_recipes.core.errors import ClusterError, ContextError, EndpointError
+from etcd_recipes.core.errors import ClusterError, ContextError, DeadlineExceeded, EndpointError
 from etcd_recipes.core.http import redirects
 from etcd_recipes.core.http.action import Action, Reply
 from etcd_recipes.core.http.endpoints import Ring
@@ -145,6 +145,10 @@ class Cluster:
                 if error.maybe_applied and not action.replay:
                     break
             except ContextError as error:
+                if isinstance(error, DeadlineExceeded):
+                    # It was silent for all the time that the caller had: others begin elsewhere, or
+                    # callers in a hurry would come back to it for ever.
+                    self._ring = self._ring.leave(endpoint)
                 error.maybe_applied = error.maybe_applied or doubt
                 raise
             else:

@@ -196,7 +196,7 @@ class Stream:
         source = self._response.fp
         self._attempt.set_stall(quiet)
         try:
-            if source is not None:
+            if source is not None and self._response.length != 0:
                 source.peek(1)
         except TimeoutError:
             return False

@@ -6,8 +6,8 @@ The steps
    a start revision is live from there on: etcd serves it at once, where one with a start revision in the
    past waits for a loop that runs every 100 ms.
 3. Each message is one batch: all events of one revision stand in one message.
-4. Revisions at or below the last delivered are dropped: the servers themselves repeat some after a
-   partition.
+4. Of each watch, revisions at or below the last delivered are dropped: the servers themselves repeat
+   some after a partition. (Of each watch, because two keys that change in one step are told apart.)
 
 Rules of this file
 * A feed never reconnects. Who reads it has to read the state again first, and only he knows what.
@@ -58,7 +58,8 @@ class V3Feed:
         self._quiet = quiet
         self._what = what
         self._pending: deque[Batch] = deque()
-        self._last = after or 0
+        self._after = after or 0
+        self._last: dict[int, int] = {}  # revision delivered, by watch
         self._over = False
         self._messages: Messages = gateway.stream(requests.watch(creates, what=what), ctx)
         try:
@@ -73,7 +74,8 @@ class V3Feed:
         while len(revisions) < wanted:
             for result in self._read():
                 if result.get("created") and not result.get("canceled"):
-                    revisions.append(replies.revision_of(result))
+                    with replies.Reading(self._messages.endpoint):
+                        revisions.append(replies.revision_of(result))
                 else:
                     self._take(result)
             if self._over:
@@ -103,13 +105,15 @@ class V3Feed:
         """Steps 3 and 4: make a batch of one message."""
         endpoint = self._messages.endpoint
         if result.get("canceled"):
-            raise replies.cancel_error(result, endpoint)
+            with replies.Reading(endpoint):
+                raise replies.cancel_error(result, endpoint)
         with replies.Reading(endpoint):
+            watch = int(result.get("watch_id", 0))
             events = [replies.event(body) for body in result.get("events", ())]
         for batch in batches(events):
-            if batch.revision > self._last:
+            if batch.revision > self._last.get(watch, self._after):
                 self._pending.append(batch)
-                self._last = batch.revision
+                self._last[watch] = batch.revision
 
     def close(self) -> None:
         """End the feed and its connection."""

@@ -21,7 +21,7 @@ from etcd_recipes.core.v3.values import (
     PutResult,
     RangeResult,
     TxnResult,
-    prefix_end,
+    prefix_range,
     to_bytes,
 )
 
@@ -69,11 +69,11 @@ class KV:
         ctx: Context | None = None,
     ) -> RangeResult:
         """Give the keys from `key` up to `range_end`, or all that begin with `key`. POST /v3/kv/range."""
-        raw = to_bytes(key)
+        start, end = _span(key, range_end, prefix)
         op = Op(
             "get",
-            raw,
-            _end(raw, range_end, prefix),
+            start,
+            end,
             limit=limit,
             sort_by=sort_by if sort_by is not None or not descending else "KEY",
             descending=descending,
@@ -122,8 +122,8 @@ class KV:
 
         Not repeated when its reply is lost: ClusterError.maybe_applied.
         """
-        raw = to_bytes(key)
-        action = requests.delete(Op("delete", raw, _end(raw, range_end, prefix), prev_kv=prev_kv))
+        start, end = _span(key, range_end, prefix)
+        action = requests.delete(Op("delete", start, end, prev_kv=prev_kv))
         answer = self._gateway.call(action, self._limit(timeout, ctx))
         with replies.Reading(answer.endpoint):
             return replies.delete_result(answer.body)
@@ -152,9 +152,10 @@ class KV:
         return limit(timeout, ctx, default=self._default_timeout)
 
 
-def _end(key: bytes, range_end: str | bytes | None, prefix: bool) -> bytes:
-    if prefix:
-        if range_end is not None:
-            raise ValueError("give either range_end or prefix=True, not both")
-        return prefix_end(key)
-    return b"" if range_end is None else to_bytes(range_end, "range_end")
+def _span(key: str | bytes, range_end: str | bytes | None, prefix: bool) -> tuple[bytes, bytes]:
+    raw = to_bytes(key)
+    if not prefix:
+        return raw, b"" if range_end is None else to_bytes(range_end, "range_end")
+    if range_end is not None:
+        raise ValueError("give either range_end or prefix=True, not both")
+    return prefix_range(raw)

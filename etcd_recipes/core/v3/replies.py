@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode
-from binascii import Error as Base64Error
 from collections.abc import Mapping
 from typing import Any
 
@@ -60,7 +59,7 @@ def judge(reply: Reply) -> EndpointError | None:
     if reply.status == 200:
         return _judge_stream_form(reply)
     body = _error_body(reply)
-    if body is None:
+    if body is None or (reply.status >= 500 and not _has_code(body)):
         if reply.status >= 500:
             return EndpointError(
                 reply.endpoint,
@@ -69,6 +68,11 @@ def judge(reply: Reply) -> EndpointError | None:
             )
         raise _not_etcd(reply)
     return _judge_error(body, reply.endpoint)
+
+
+def _has_code(body: Mapping[str, Any]) -> bool:
+    """Tell whether it is etcd's own error; a proxy in front of a dead member sends a message alone."""
+    return "code" in body or "grpc_code" in body
 
 
 def _judge_stream_form(reply: Reply) -> EndpointError | None:
@@ -93,11 +97,8 @@ def _judge_error(body: Mapping[str, Any], endpoint: str) -> EndpointError | None
 
 def _error_body(reply: Reply) -> Mapping[str, Any] | None:
     """Give etcd's error object in `reply`, whichever form it has, or None."""
-    try:
-        body = json.loads(reply.body)
-    except ValueError:
-        return None
-    if not isinstance(body, dict):
+    body = _loaded(reply.body)
+    if body is None:
         return None
     inner = body.get("error")
     if isinstance(inner, dict):
@@ -109,7 +110,7 @@ def error_of(body: Mapping[str, Any], endpoint: str = "") -> EtcdError:
     """Give the error for etcd's error object: ``code`` or ``grpc_code``, ``message`` or ``error``."""
     try:
         code = int(body.get("code") or body.get("grpc_code") or 0)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         code = 0
     message = str(body.get("message") or body.get("error") or "unknown error")
     return _class_of(code, message)(message, code=code, endpoint=endpoint)
@@ -164,13 +165,19 @@ def decode(reply: Reply) -> dict[str, Any]:
             f"{reply.endpoint} answered with HTTP status {reply.status} and an empty body",
             endpoint=reply.endpoint,
         )
-    try:
-        body = json.loads(reply.body)
-    except ValueError as error:
-        raise _bad_json(reply.endpoint, reply.body) from error
-    if not isinstance(body, dict):
+    body = _loaded(reply.body)
+    if body is None:
         raise _bad_json(reply.endpoint, reply.body)
     return body
+
+
+def _loaded(body: bytes) -> dict[str, Any] | None:
+    """Give the JSON object that `body` is, or None if it is none (or one too deep to be etcd's)."""
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def _bad_json(endpoint: str, body: bytes) -> InvalidResponse:
@@ -183,6 +190,9 @@ def _bad_json(endpoint: str, body: bytes) -> InvalidResponse:
 # -- results ---------------------------------------------------------------------------------------------------
 
 
+_MALFORMED = (LookupError, ValueError, TypeError, AttributeError, OverflowError, RecursionError)
+
+
 class Reading:
     """Reads one decoded object, so that whatever is malformed in it becomes one InvalidResponse."""
 
@@ -193,7 +203,7 @@ class Reading:
         return None
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, KeyError | ValueError | TypeError | AttributeError | Base64Error):
+        if isinstance(error, _MALFORMED):
             raise InvalidResponse(
                 f"{self._endpoint} answered with JSON of an unknown shape ({error})",
                 endpoint=self._endpoint,
@@ -286,44 +296,59 @@ def lease_status(body: Mapping[str, Any]) -> LeaseStatus:
 class Frames:
     """Cuts a stream of JSON objects into objects, whatever pieces it arrives in.
 
-    Not by lines: the error that ends a stream has no newline, and a newline may come in a piece of its own.
+    A message ends with a newline, which may come in a piece of its own; but the error that ends a stream
+    has none, so what looks whole is tried without waiting for it (while it is small: a large event
+    arrives in many pieces, and is parsed once).
     """
 
     def __init__(self, endpoint: str = "") -> None:
         self._endpoint = endpoint
-        self._buffer = b""
-        self._decoder = json.JSONDecoder()
+        self._buffer = bytearray()
 
     def feed(self, piece: bytes) -> list[dict[str, Any]]:
-        """Give the objects that `piece` completes; InvalidResponse if what arrives is not JSON at all."""
-        self._buffer += piece
-        # A whole object ends with "}"; looking first keeps a large event, which arrives in many pieces,
-        # from being parsed anew with each of them.
-        if b"}" not in piece:
-            return []
-        try:
-            text = self._buffer.decode("utf-8")
-        except UnicodeDecodeError:
-            return []  # cut inside a character; the gateway's JSON is ASCII, so this is rare
-        return self._objects(text)
-
-    def _objects(self, text: str) -> list[dict[str, Any]]:
+        """Give the objects that `piece` completes; InvalidResponse if what arrives is not JSON objects."""
+        buffer = self._buffer
+        buffer += piece
         found: list[dict[str, Any]] = []
-        at = 0
-        while True:
-            while at < len(text) and text[at].isspace():
-                at += 1
-            if at == len(text):
-                break
-            if text[at] != "{":
-                raise _bad_json(self._endpoint, text[at:].encode())
-            try:
-                value, at = self._decoder.raw_decode(text, at)
-            except ValueError:
-                break  # not complete yet
-            found.append(value)
-        self._buffer = text[at:].encode()
+        if b"\n" in piece:
+            end = buffer.rfind(b"\n") + 1
+            lines = bytes(buffer[:end])
+            del buffer[:end]
+            found, rest = self._objects(lines)
+            if rest:
+                raise _bad_json(self._endpoint, rest)
+        if buffer.endswith(b"}") and len(buffer) <= _SMALL:
+            more, rest = self._objects(bytes(buffer))
+            found += more
+            buffer[:] = rest
+        elif buffer and not buffer.lstrip().startswith(b"{") and buffer.strip():
+            raise _bad_json(self._endpoint, bytes(buffer))
         return found
+
+    def _objects(self, data: bytes) -> tuple[list[dict[str, Any]], bytes]:
+        """Give the objects in `data`, and what follows the last one that is whole."""
+        found: list[dict[str, Any]] = []
+        try:
+            text = data.decode("utf-8")
+        except UnicodeDecodeError:
+            return found, data
+        at = 0
+        while at < len(text) and (rest := text[at:].lstrip() if text[at].isspace() else text[at:]):
+            at = len(text) - len(rest)
+            if text[at] != "{":
+                raise _bad_json(self._endpoint, rest.encode())
+            try:
+                value, at = _decoder.raw_decode(text, at)
+            except ValueError:
+                return found, rest.encode()
+            except RecursionError:
+                raise _bad_json(self._endpoint, rest.encode()) from None
+            found.append(value)
+        return found, b""
+
+
+_SMALL = 65536
+_decoder = json.JSONDecoder()
 
 
 def stream_error(body: Mapping[str, Any], endpoint: str) -> EtcdError | None:

@@ -43,7 +43,7 @@ from etcd_recipes.core.v3.values import (
     Op,
     RangeResult,
     TxnResult,
-    prefix_end,
+    prefix_range,
     to_bytes,
 )
 
@@ -240,7 +240,7 @@ class V3Store:
         start = 0 if after is None else after + 1
         raw = [(to_bytes(key), b"") for key in (*keys, own) if key is not None]
         if prefix is not None:
-            raw.append((to_bytes(prefix), prefix_end(to_bytes(prefix))))
+            raw.append(prefix_range(to_bytes(prefix)))
         creates = [requests.watch_create(key, end, start_revision=start) for key, end in raw]
         what = f"watch {' and '.join(repr(k.decode('utf-8', 'replace')) for k, _ in raw)}"
         return V3Feed(self._gateway, creates, ctx, what=what, after=after, quiet=quiet)

@@ -23,6 +23,7 @@ __all__ = [
     "RangeResult",
     "TxnResult",
     "prefix_end",
+    "prefix_range",
     "to_bytes",
 ]
 
@@ -34,6 +35,11 @@ def to_bytes(text: str | bytes, what: str = "key") -> bytes:
     if isinstance(text, bytes):
         return text
     raise TypeError(f"a {what} is str or bytes, not {type(text).__name__}")
+
+
+def prefix_range(prefix: bytes) -> tuple[bytes, bytes]:
+    """Give the key and range end of all keys that begin with `prefix`; of every key if it is empty."""
+    return (prefix, prefix_end(prefix)) if prefix else (b"\0", b"\0")
 
 
 def prefix_end(prefix: bytes) -> bytes:
@@ -210,8 +216,13 @@ class Compare:
 def _side(
     target: Literal["VALUE", "VERSION", "CREATE", "MOD", "LEASE"], key: str | bytes, prefix: bool
 ) -> Comparison:
+    start, end = _span(key, prefix)
+    return Comparison(target, start, end)
+
+
+def _span(key: str | bytes, prefix: bool) -> tuple[bytes, bytes]:
     raw = to_bytes(key)
-    return Comparison(target, raw, prefix_end(raw) if prefix else b"")
+    return prefix_range(raw) if prefix else (raw, b"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,11 +268,11 @@ class Op:
         max_create_revision: int = 0,
     ) -> Op:
         """Read a key, or all keys that begin with it."""
-        raw = to_bytes(key)
+        start, end = _span(key, prefix)
         return cls(
             "get",
-            raw,
-            prefix_end(raw) if prefix else b"",
+            start,
+            end,
             limit=limit,
             sort_by=sort_by,
             descending=descending,
@@ -272,8 +283,8 @@ class Op:
     @classmethod
     def delete(cls, key: str | bytes, *, prefix: bool = False, prev_kv: bool = False) -> Op:
         """Delete a key, or all keys that begin with it."""
-        raw = to_bytes(key)
-        return cls("delete", raw, prefix_end(raw) if prefix else b"", prev_kv=prev_kv)
+        start, end = _span(key, prefix)
+        return cls("delete", start, end, prev_kv=prev_kv)
 
     @classmethod
     def txn(
