@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from etcd_recipes import Client, Session
+from tests.tools import eventually
 
 
 def remove(client: Client, key: str, api: str) -> None:
@@ -18,7 +19,7 @@ def revoke(client: Client, session: Session, api: str) -> None:
     if api == "v3":
         client.v3.lease.revoke(session.id)
     else:
-        for key in list(session.grant._attached):  # type: ignore[attr-defined]
+        for key in eventually(lambda: list(session.grant._attached)):  # type: ignore[attr-defined]
             client.v2.keys.delete(key)
 
 

@@ -125,9 +125,9 @@ def test_stop_kills_a_server_that_does_not_listen(tmp_path: Path) -> None:
         server.close()
 
 
-def test_v2_answers_only_when_it_is_switched_on(etcd: EtcdProcess) -> None:
-    with pytest.raises(urllib.error.HTTPError, match="404"):
-        call(etcd.endpoint, "/v2/keys/k?value=v", {})
+def test_v2_answers_only_when_it_is_switched_on() -> None:
+    with EtcdProcess() as server, pytest.raises(urllib.error.HTTPError, match="404"):
+        call(server.endpoint, "/v2/keys/k?value=v", {})
     with EtcdProcess(enable_v2=True) as server:
         assert call(server.endpoint, "/v2/keys/queue?value=v", {})["action"] == "create"
 

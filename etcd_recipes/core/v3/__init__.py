@@ -2,6 +2,7 @@
 
 from etcd_recipes.core.v3.values import (
     Compare,
+    Comparison,
     DeleteResult,
     Event,
     KeyValue,
@@ -15,6 +16,7 @@ from etcd_recipes.core.v3.values import (
 
 __all__ = [
     "Compare",
+    "Comparison",
     "DeleteResult",
     "Event",
     "KeyValue",

@@ -105,14 +105,13 @@ class Registration:
         limited = self._sessions.limit(timeout, ctx)
         try:
             with self._turn(limited):
-                self._write_latest(limited)
+                return self._write_latest(limited)
         except EtcdRecipesError as error:
             self._log.warning("registration.update_unconfirmed", error=str(error))
             self._heal()
             if isinstance(error, ContextError) and ctx is not None and ctx.done:
                 raise
             return False
-        return True
 
     def drain(self, *, timeout: float | None = None, ctx: Context | None = None) -> bool:
         """Say that no new work should come; the instance stays listed, as draining. See `update`."""
@@ -202,19 +201,20 @@ class Registration:
             self._store.delete(there, ctx)
         raise RecipeError(f"{self._key} is written by somebody else again and again")
 
-    def _write_latest(self, ctx: Context) -> None:
-        """Step 4: bring etcd to the latest payload, if it is published; else the healing does."""
+    def _write_latest(self, ctx: Context) -> bool:
+        """Step 4: bring etcd to the latest payload; False when it is not listed, and healing has to."""
         published = self._published
         if published is None or not published.session.is_alive:
             self._heal()
-            return
+            return False
         value = encode(self._instance, self._owner)
-        if published.entry.value == value:
-            return
-        try:
-            published.entry = self._store.replace(published.entry, value, ctx)
-        except CompareFailed:
-            self._lost("its key was removed from etcd")
+        if published.entry.value != value:
+            try:
+                published.entry = self._store.replace(published.entry, value, ctx)
+            except CompareFailed:
+                self._lost("its key was removed from etcd")
+                return False
+        return True
 
     def _withdraw(self, ctx: Context) -> bool:
         """Take the key out of etcd; tells whether that was confirmed."""
