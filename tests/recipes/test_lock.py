@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from itertools import pairwise
 
 import pytest
@@ -133,34 +134,38 @@ def test_locks_with_nested_names_do_not_meet(client: Client, other: Client, name
         hold.release()
 
 
-def test_many_processes_hand_over_without_two_holders(
+def test_32_contenders_in_8_processes_hand_over_without_two_holders(
     etcd: EtcdProcess, name: str, api: str
 ) -> None:
     source = """
-        import json, sys, time
+        import json, sys, threading, time
         from etcd_recipes import Client
-        with Client(sys.argv[1], api=sys.argv[-1]) as client:
-            lock = client.lock(sys.argv[2])
-            print(json.dumps("ready"), flush=True); sys.stdin.readline()
-            held = []
-            for _ in range(25):
-                with lock as hold:
-                    begun = time.monotonic()
-                    held.append((hold.token, begun, time.monotonic()))
-            print(json.dumps(held), flush=True)
+        held = []
+        def contend():
+            with Client(sys.argv[1], api=sys.argv[-1]) as client:
+                lock = client.lock(sys.argv[2])
+                client.session()
+                begin.wait()
+                for _ in range(4):
+                    with lock as hold:
+                        begun = time.monotonic()
+                        held.append((hold.token, begun, time.monotonic()))
+        begin = threading.Barrier(5)
+        threads = [threading.Thread(target=contend) for _ in range(4)]
+        for thread in threads: thread.start()
+        print(json.dumps("ready"), flush=True); sys.stdin.readline()
+        begin.wait()
+        for thread in threads: thread.join()
+        print(json.dumps(held), flush=True)
     """
-    children = [child(source, etcd.endpoint, name, api) for _ in range(4)]
-    entered = [c.__enter__() for c in children]
-    try:
-        assert all(c.read() == "ready" for c in entered)
-        for c in entered:
-            c.say()
-        spans = sorted(tuple(span) for c in entered for span in c.read())
-    finally:
-        for c in children:
-            c.__exit__(None, None, None)
-    assert len(spans) == 100
-    assert len({token for token, _, _ in spans}) == 100
+    with ExitStack() as stack:
+        entered = [stack.enter_context(child(source, etcd.endpoint, name, api)) for _ in range(8)]
+        assert all(process.read() == "ready" for process in entered)
+        for process in entered:
+            process.say()
+        spans = sorted(tuple(span) for process in entered for span in process.read())
+    assert len(spans) == 8 * 4 * 4
+    assert len({token for token, _, _ in spans}) == len(spans)
     for before, after in pairwise(spans):
         assert before[2] <= after[1], "the order of the tokens is not the order of the holds"
 
