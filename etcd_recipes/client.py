@@ -84,7 +84,9 @@ class Client:
         gateway = Gateway(self._cluster)
         self.v3 = V3(gateway, default_timeout)
         self._sessions = Sessions(
-            self._store(api, gateway), default_ttl=check_ttl(session_ttl), default_timeout=default_timeout
+            self._store(api, gateway),
+            default_ttl=check_ttl(session_ttl),
+            default_timeout=default_timeout,
         )
 
     def _store(self, api: Literal["v3", "v2"], gateway: Gateway) -> Store:

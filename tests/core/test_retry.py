@@ -62,8 +62,8 @@ class Failing:
 @named
 def test_a_policy_ends_with_its_deadline(policy: Policy) -> None:
     failing = Failing(then=unanswered)
-    with within(0.3 + SOON, at_least=0.3), pytest.raises(DeadlineExceeded):
-        policy.run(Context(0.3), failing)
+    with within(0.2 + SOON, at_least=0.2), pytest.raises(DeadlineExceeded):
+        policy.run(Context(0.2), failing)
     assert failing.calls > 1
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from etcd_recipes.core import runtime
 from etcd_recipes.core.runtime import NativeRuntime
-from tests.core.calls import SOON, within
+from tests.core.calls import SOON, Call, within
 from tests.core.programs import run
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="CLOCK_BOOTTIME is Linux's")
@@ -67,6 +67,40 @@ def test_an_event_wakes_who_waits_and_a_lock_keeps_others_out() -> None:
     event.clear()
     assert not event.is_set()
     assert event.wait(0.0) is False
+
+
+def test_an_event_wakes_all_who_wait_and_may_be_set_and_cleared_again() -> None:
+    event = runtime.new_event()
+    for _ in range(20):
+        calls = [Call(lambda: event.wait(5.0)) for _ in range(8)]
+        event.set()
+        assert [call.result() for call in calls] == [True] * 8
+        assert event.wait() is True
+        event.clear()
+        assert event.wait(0.0) is False
+
+
+def test_events_of_many_threads_are_never_missed() -> None:
+    for _ in range(300):
+        event = runtime.new_event()
+        calls = [Call(event.wait), Call(event.set), Call(event.wait)]
+        assert [call.result() for call in calls] == [True, None, True]
+
+
+def test_an_event_waits_for_as_long_as_it_was_told_in_the_main_thread_too() -> None:
+    with within(0.2 + SOON, at_least=0.2):
+        assert runtime.new_event().wait(0.2) is False
+
+
+@pytest.mark.parametrize("seconds", [1e7, 1e12, float("inf")])
+def test_an_event_may_be_waited_for_for_longer_than_a_system_bears(seconds: float) -> None:
+    event = runtime.new_event()
+    call = Call(lambda: event.wait(seconds))
+    event.set()
+    assert call.result() is True
+    assert runtime.bearable(seconds) < seconds
+    assert runtime.bearable(None) is None
+    assert runtime.bearable(5.0) == 5.0
 
 
 def test_another_runtime_serves_the_body_and_no_longer() -> None:

@@ -103,7 +103,7 @@ class Cluster:
                 raise refusal
             return reply
 
-        reply, doubt = self._walk(action, ask, None if at is None else (at,))
+        reply, doubt = self._walk(action, ctx, ask, None if at is None else (at,))
         return replace(reply, doubt=True) if doubt else reply
 
     def open(
@@ -121,13 +121,17 @@ class Cluster:
             return stream
 
         order = None if after is None else self._ring.order(after)
-        stream, _ = self._walk(action, ask, order)
+        stream, _ = self._walk(action, ctx, ask, order)
         with self._lock:
             self._streams.add(stream)
         return stream
 
     def _walk(
-        self, action: Action, ask: Callable[[str], T], order: tuple[str, ...] | None
+        self,
+        action: Action,
+        ctx: Context,
+        ask: Callable[[str], T],
+        order: tuple[str, ...] | None,
     ) -> tuple[T, bool]:
         """Give what the first endpoint answers, and whether a copy sent before it is in doubt.
 
@@ -136,6 +140,7 @@ class Cluster:
         errors: list[EndpointError] = []
         doubt = False
         for endpoint in order or self._ring.order():
+            begun = not ctx.done
             try:
                 answer = ask(endpoint)
             except EndpointError as error:
@@ -145,7 +150,7 @@ class Cluster:
                 if error.maybe_applied and not action.replay:
                     break
             except ContextError as error:
-                if isinstance(error, DeadlineExceeded):
+                if isinstance(error, DeadlineExceeded) and begun:
                     # It was silent for all the time that the caller had: others begin elsewhere, or
                     # callers in a hurry would come back to it for ever.
                     self._ring = self._ring.leave(endpoint)

@@ -85,7 +85,10 @@ class Connection(http.client.HTTPConnection):
             known.set()
 
         self.look()
-        runtime.spawn(ask, "etcd-recipes-look-up")
+        try:
+            runtime.spawn(ask, "etcd-recipes-look-up")
+        except RuntimeError:
+            ask()  # no thread is to be had: then it takes as long as it takes
         known.wait(self.limit())
         self.look()
         if not answer:

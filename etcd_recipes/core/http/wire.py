@@ -22,11 +22,9 @@ Rules of this file
 
 from __future__ import annotations
 
-import http.client
 import logging
 import ssl
 from collections import deque
-from collections.abc import Callable, Mapping
 from urllib.parse import SplitResult, urlsplit
 
 import requests
@@ -36,8 +34,9 @@ from etcd_recipes.core import runtime
 from etcd_recipes.core.context import Context
 from etcd_recipes.core.http import curl
 from etcd_recipes.core.http.action import Action, Reply
-from etcd_recipes.core.http.attempt import BROKEN, Attempt
+from etcd_recipes.core.http.attempt import Attempt
 from etcd_recipes.core.http.connection import Connection, Response, TlsConnection
+from etcd_recipes.core.http.stream import Headers, Stream
 from etcd_recipes.core.log import event_logger
 
 __all__ = ["HttpSession", "Stream", "Wire"]
@@ -48,7 +47,6 @@ HttpSession = requests.Session
 _log = logging.getLogger("etcd_recipes.http")
 
 _IDLE_PER_ENDPOINT = 32
-_CHUNK = 65536
 
 
 class Wire:
@@ -98,7 +96,7 @@ class Wire:
             route = self._route(endpoint, foreign)
             connection, response = route.begin(attempt, action)
             body = response.read()
-            headers = _Headers(response.headers)
+            headers = Headers(response.headers)
             reusable = not response.will_close and response.isclosed()
         if reusable:
             route.give_back(connection)
@@ -161,86 +159,6 @@ def _plain_session() -> requests.Session:
     session.headers.clear()
     session.headers["User-Agent"] = "etcd-recipes"
     return session
-
-
-class Stream:
-    """An answer that goes on: bytes as they come, until the server ends it or `close` is called."""
-
-    def __init__(
-        self,
-        endpoint: str,
-        attempt: Attempt,
-        connection: Connection,
-        response: Response,
-        give_back: Callable[[Connection], None],
-    ) -> None:
-        self.endpoint = endpoint
-        self.status = response.status
-        self.headers: Mapping[str, str] = _Headers(response.headers)
-        self._attempt = attempt
-        self._connection = connection
-        self._response = response
-        self._give_back = give_back
-        self._broken = False
-        self._closed = False
-
-    def lend(self, ctx: Context) -> None:
-        """Let `ctx` limit the stream from now on, in place of the one before; by the reader's thread only."""
-        self._attempt.lend(ctx)
-
-    def ready(self, quiet: float | None = None) -> bool:
-        """Wait until `read` would not have to; False when nothing came for `quiet` seconds or in time.
-
-        Unlike a `read` that was quiet for too long, this leaves the stream as it was.
-        """
-        source = self._response.fp
-        self._attempt.set_stall(quiet)
-        try:
-            if source is not None and self._response.length != 0:
-                source.peek(1)
-        except TimeoutError:
-            return False
-        except BROKEN:
-            pass  # what is wrong, `read` will say
-        return True
-
-    def read(self, quiet: float | None = None) -> bytes:
-        """Give the next bytes, or b"" when the server has ended the stream properly.
-
-        Raises EndpointError when the connection breaks, when `abort` is called, or when nothing comes
-        for `quiet` seconds (then with `silent`); and the Context's error when that ends. The stream
-        cannot be read again after an error.
-        """
-        self._attempt.set_stall(quiet)
-        try:
-            piece = self._response.read1(_CHUNK)
-            if not piece and self._response.length:
-                raise http.client.IncompleteRead(b"", self._response.length)
-            if self._response.length == 0:
-                self._response.close()  # http.client leaves that to a read past the end
-        except BROKEN as error:
-            self._broken = True
-            raise self._attempt.translate(error) from error
-        return piece
-
-    def abort(self, why: str) -> None:
-        """Make the reader's `read` raise EndpointError with this reason; from any thread."""
-        self._attempt.abort(why)
-
-    def close(self, *, keep: bool = True) -> None:
-        """End the stream; to `keep` its connection for other requests, the answer must have been read.
-
-        The owner's thread, any number of times.
-        """
-        if self._closed:
-            return
-        self._closed = True
-        self._attempt.__exit__(None, None, None)
-        response = self._response
-        if keep and response.isclosed() and not response.will_close and not self._broken:
-            self._give_back(self._connection)
-        else:
-            self._connection.close()
 
 
 # -- an endpoint's connections ---------------------------------------------------------------------------
@@ -365,10 +283,3 @@ def _tls_context(verify: bool | str | None, cert: str | tuple[str, str] | None) 
     elif cert is not None:
         context.load_cert_chain(*cert)
     return context
-
-
-class _Headers(dict[str, str]):
-    """Response headers by lower-case name."""
-
-    def __init__(self, message: http.client.HTTPMessage | Mapping[str, str]) -> None:
-        super().__init__((name.lower(), value) for name, value in message.items())

@@ -228,6 +228,36 @@ def test_a_cancel_says_nothing_against_the_endpoint() -> None:
         assert endpoints.pinned == 0
 
 
+def test_a_call_whose_time_was_up_before_it_began_says_nothing_against_the_endpoint() -> None:
+    with Endpoints(("ok", "silent", "silent")) as endpoints:
+        for _ in range(5):
+            with pytest.raises(DeadlineExceeded) as raised:
+                endpoints.cluster.send(AGAIN, Context(0.0), judge)
+            assert not raised.value.maybe_applied
+        assert endpoints.pinned == 0
+        assert endpoints.asked == {}
+
+
+def test_a_call_to_one_endpoint_asks_that_one_and_pins_none() -> None:
+    with Endpoints(("ok", "ok", "cut")) as endpoints:
+        reply = endpoints.cluster.send(AGAIN, Context(FOREVER), judge, at=endpoints.urls[1])
+        assert reply.endpoint == endpoints.urls[1]
+        with pytest.raises(ClusterError) as raised:
+            endpoints.cluster.send(AGAIN, Context(FOREVER), judge, at=endpoints.urls[2])
+        assert len(raised.value.errors) == 1
+        assert endpoints.asked == {1: 1, 2: 1}
+        assert endpoints.pinned == 0
+
+
+def test_a_stream_opened_elsewhere_begins_at_the_next_endpoint_and_pins_none() -> None:
+    with Endpoints(("ok", "cut", "ok")) as endpoints:
+        opened = endpoints.cluster.open(WATCH, Context(FOREVER), judge, after=endpoints.urls[0])
+        assert opened.endpoint == endpoints.urls[2]
+        opened.close()
+        assert endpoints.asked == {1: 1, 2: 1}
+        assert endpoints.pinned == 0
+
+
 def test_the_last_endpoint_is_asked_again_however_often_it_failed() -> None:
     with refusing() as endpoint:
         cluster = Cluster(Wire(), (endpoint,))

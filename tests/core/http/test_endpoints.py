@@ -111,7 +111,7 @@ def test_a_refusal_of_credentials_says_where_they_belong() -> None:
 
 
 @given(st.text(max_size=40))
-@settings(deadline=None, derandomize=True, max_examples=500)
+@settings(deadline=None, derandomize=True, max_examples=200)
 def test_any_text_is_an_endpoint_or_a_value_error(text: str) -> None:
     try:
         endpoints = parse_endpoints(text)
@@ -172,6 +172,20 @@ def test_only_the_failure_of_the_pinned_one_turns_the_ring(ring: Ring, one: str)
         assert len(ring.endpoints) == 1 or left.leave(one) == left
     else:
         assert left is ring
+
+
+@given(rings, anything)
+@settings(deadline=None, derandomize=True)
+def test_the_order_after_an_endpoint_begins_with_the_one_that_follows_it(
+    ring: Ring, one: str
+) -> None:
+    order = ring.order(after=one)
+    assert sorted(order) == sorted(ring.endpoints)
+    assert " ".join(order) in " ".join(ring.endpoints * 2)
+    if one in ring.endpoints:
+        assert order[-1] == one
+    else:
+        assert order == ring.order()
 
 
 def test_a_failed_walk_ends_where_it_began() -> None:

@@ -9,7 +9,8 @@ from tests.core.programs import run
 from tests.core.servers import Peer, Request, Server, answer, chunked, echo
 
 START = """
-    import os, sys, threading
+    import os, sys, threading, warnings
+    warnings.simplefilter("ignore", DeprecationWarning)  # about forks of programs with threads
     from etcd_recipes.core.context import Context
     from etcd_recipes.core.http.action import Action
     from etcd_recipes.core.http.cluster import Cluster
@@ -148,7 +149,7 @@ def test_a_limit_that_other_threads_use_while_a_fork_happens_still_works_in_the_
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
         thread.start()
-    for number in range(40):
+    for number in range(20):
         ended_well(in_child(lambda: [threading.Timer(3.0, os._exit, [1]).start(), shared.child().wait(0)]))
     over.set()
     for thread in threads:

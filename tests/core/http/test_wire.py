@@ -15,6 +15,7 @@ import requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from etcd_recipes.core import runtime
 from etcd_recipes.core.context import Context
 from etcd_recipes.core.errors import (
     Cancelled,
@@ -382,6 +383,39 @@ def test_a_name_service_that_stays_silent_does_not_hold_the_call(
         back.set()
 
 
+def test_a_name_that_takes_long_can_be_cancelled(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, back = threading.Event(), threading.Event()
+
+    def slow(*_: object) -> list[object]:
+        asked.set()
+        back.wait(2.0)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    ctx = Context()
+    call = Call(lambda: ask(wire, "http://etcd.example:2379", ctx=ctx, header_timeout=None))
+    try:
+        assert asked.wait(FOREVER)
+        with within(SOON):
+            ctx.cancel()
+            assert isinstance(call.error(), Cancelled)
+    finally:
+        back.set()
+
+
+def test_a_name_is_found_though_no_thread_can_be_started(wire: Wire) -> None:
+    """As in a program that is ending, where locks are still to be released."""
+
+    class Ending(runtime.NativeRuntime):
+        def spawn(self, target: Callable[[], None], name: str) -> runtime.Thread:
+            raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    with Server(echo) as server, runtime.use(Ending()):
+        assert ask(wire, f"http://localhost:{server.port}", b"x").body == b"x"
+
+
 @pytest.mark.parametrize("sent", [False, True])
 @pytest.mark.parametrize("in_head", [True, False])
 def test_the_kernels_own_timeout_is_an_endpoint_error_like_any_other(
@@ -437,7 +471,7 @@ def test_a_deadline_far_away_is_as_good_as_none(
         max_size=8,
     )
 )
-@settings(deadline=None, derandomize=True, max_examples=200)
+@settings(deadline=None, derandomize=True, max_examples=120)
 def test_whatever_bytes_come_nothing_but_the_librarys_errors_leaves(pieces: list[bytes]) -> None:
     wire = Wire()
     with Server(script(b"".join(pieces))) as server:
@@ -580,11 +614,13 @@ def test_only_so_many_connections_are_kept(wire: Wire) -> None:
 
     def handle(peer: Peer) -> None:
         while request := peer.request():
-            everybody.wait(FOREVER)
+            if request.body == b"all at once":
+                everybody.wait(FOREVER)
             peer.send(answer(request.body))
 
     with Server(handle) as server:
-        for call in [Call(lambda: ask(wire, server.endpoint)) for _ in range(40)]:
+        ask(wire, server.endpoint, b"first")
+        for call in [Call(lambda: ask(wire, server.endpoint, b"all at once")) for _ in range(40)]:
             call.result()
         assert len(wire._routes[server.endpoint]._idle) == 32
 
@@ -756,6 +792,94 @@ def test_a_stream_that_is_not_opened_is_an_endpoint_error(wire: Wire, how: str) 
     with Server(BREAKS[how][0]) as server, pytest.raises(EndpointError) as raised:
         wire.open(server.endpoint, ACTION, Context(5.0), 1.0)
     assert raised.value.maybe_applied
+
+
+def test_a_stream_that_was_read_to_its_end_gives_its_connection_back(wire: Wire) -> None:
+    for sent in (chunked(b"x"), answer(b"x"), answer(b"")):
+        with Server(always(sent)) as server:
+            for _ in range(3):
+                stream = wire.open(server.endpoint, ACTION, Context(5.0), 1.0)
+                while stream.read():
+                    pass
+                stream.close()
+            assert ask(wire, server.endpoint).status == 200
+            assert server.accepted == 1
+
+
+@pytest.mark.parametrize("how", ["in the middle", "aborted", "broken", "not to be kept"])
+def test_any_other_stream_does_not_give_its_connection_back(wire: Wire, how: str) -> None:
+    sent = chunked(b"x", b"y", end=how in ("in the middle", "not to be kept"))
+    with Server(script(sent, HANG)) as server:
+        stream = wire.open(server.endpoint, ACTION, Context(5.0), 1.0)
+        assert stream.read() == b"x"
+        if how == "aborted":
+            stream.abort("over")
+        elif how == "broken":
+            stream.read()
+            with pytest.raises(EndpointError):
+                stream.read(quiet=0.05)
+        elif how == "not to be kept":
+            while stream.read():
+                pass
+        stream.close(keep=how != "not to be kept")
+        assert not wire._routes[server.endpoint]._idle
+
+
+def test_ready_waits_for_what_read_would_wait_for_and_leaves_the_stream_as_it_was(
+    wire: Wire,
+) -> None:
+    go_on = threading.Event()
+
+    def handle(peer: Peer) -> None:
+        peer.request()
+        peer.send(chunked(b"one", end=False))
+        go_on.wait(FOREVER)
+        peer.send(b"3\r\ntwo\r\n0\r\n\r\n")
+
+    with Server(handle) as server:
+        stream = wire.open(server.endpoint, ACTION, Context(5.0), 1.0)
+        assert stream.ready(quiet=1.0)
+        assert stream.read() == b"one"
+        for _ in range(3):
+            with within(0.05 + SOON, at_least=0.05):
+                assert not stream.ready(quiet=0.05)
+        go_on.set()
+        assert stream.ready(quiet=5.0)
+        assert stream.read() == b"two"
+        assert stream.ready(quiet=5.0)
+        assert stream.read() == b""
+        stream.close()
+
+
+def test_a_stream_that_was_lent_ends_with_its_new_limit_and_no_longer_with_the_old_one(
+    wire: Wire,
+) -> None:
+    old, new = Context(), Context()
+    with Server(script(HEAD + b"\r\nx", HANG)) as server:
+        stream = wire.open(server.endpoint, ACTION, old, 1.0)
+        stream.read()
+        stream.lend(new)
+        assert old._callbacks == {}
+        old.cancel()
+        assert not stream.ready(quiet=0.05)
+        call = Call(stream.read)
+        with within(SOON):
+            new.cancel()
+            assert isinstance(call.error(), Cancelled)
+        stream.close()
+    assert new._callbacks == {}
+
+
+def test_a_stream_lent_to_a_deadline_is_not_ready_when_that_has_passed(wire: Wire) -> None:
+    with Server(script(HEAD + b"\r\nx", HANG)) as server:
+        stream = wire.open(server.endpoint, ACTION, Context(), 1.0)
+        stream.read()
+        stream.lend(Context(0.1))
+        with within(0.1 + SOON, at_least=0.1):
+            assert not stream.ready()
+        with within(SOON), pytest.raises(DeadlineExceeded):
+            stream.read()
+        stream.close()
 
 
 def test_a_stream_whose_headers_do_not_come_ends_by_the_header_timeout(wire: Wire) -> None:

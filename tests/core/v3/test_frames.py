@@ -161,7 +161,7 @@ def test_objects_that_are_too_deep_are_an_invalid_response() -> None:
 
 
 @given(st.lists(st.one_of(st.binary(max_size=20), st.sampled_from([CREATED.encode(), b"}", b"{"]))))
-@settings(deadline=None, derandomize=True, max_examples=500)
+@settings(deadline=None, derandomize=True, max_examples=200)
 def test_any_bytes_are_messages_or_an_invalid_response(pieces: list[bytes]) -> None:
     with suppress(InvalidResponse):
         for message in fed(*pieces):

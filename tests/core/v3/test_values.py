@@ -12,7 +12,7 @@ from etcd_recipes.core.v3.values import Compare, KeyValue, Op, prefix_end, to_by
 
 
 @given(st.binary(max_size=6), st.binary(max_size=6))
-@settings(deadline=None, derandomize=True, max_examples=500)
+@settings(deadline=None, derandomize=True, max_examples=200)
 def test_a_prefix_ends_before_the_first_key_that_does_not_begin_with_it(
     prefix: bytes, key: bytes
 ) -> None:

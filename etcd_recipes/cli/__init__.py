@@ -1,0 +1,1 @@
+"""The command line; `etcd_recipes.cli.main` is its entrance. This file imports nothing, to be fast."""

@@ -1,0 +1,5 @@
+"""``python -m etcd_recipes.cli``: the same as ``etcd-recipes``."""
+
+from etcd_recipes.cli.main import main
+
+main()

@@ -1,0 +1,95 @@
+"""``etcd-recipes``: the group of all commands, and the one place where errors become sentences.
+
+Rules of this file
+1. Whatever this program could not do ends as one sentence on stderr and status 125. A usage error is
+   click's own (status 2); Ctrl-C is 130. ``--debug`` shows the traceback as well.
+2. A command's module is imported when the command is asked for, and imports what is heavy when it runs:
+   ``--help`` stays fast.
+3. A command gives its exit status back; only `main` ends the process.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NoReturn
+
+import click
+
+from etcd_recipes.cli.options import Settings, shared_options
+
+__all__ = ["cli", "main"]
+
+FAILED = 125
+INTERRUPTED = 130
+
+_COMMANDS = {"demo": "etcd_recipes.cli.demo.command"}
+"""Each command's module; the command itself is the module's ``command``."""
+
+
+class _Commands(click.Group):
+    """A group whose commands are imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        command = import_module(_COMMANDS[cmd_name]).command
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="etcd-recipes", message="%(package)s %(version)s")
+@shared_options
+def cli() -> None:
+    """Locks, leader election, service registry and barriers on etcd.
+
+    The options below may stand before or after the command's name.
+    """
+
+
+def main(args: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line, and end the process with its exit status."""
+    sys.exit(run(args))
+
+
+def run(args: Sequence[str] | None = None) -> int:
+    """Run the command line and give its exit status; never raises an Exception."""
+    settings = Settings()
+    try:
+        status = cli.main(args, prog_name="etcd-recipes", standalone_mode=False, obj=settings)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001 (the last resort: no traceback for people)
+        if settings.debug:
+            traceback.print_exception(error)
+        _say(_sentence(error))
+        return FAILED
+    return status if isinstance(status, int) else 0
+
+
+def _sentence(error: Exception) -> str:
+    """Give what to tell people; a defect is called one, so that it is reported and not puzzled over."""
+    from etcd_recipes.core.errors import EtcdRecipesError
+
+    if isinstance(error, EtcdRecipesError | OSError):
+        return str(error)
+    return (
+        f"this is a defect, please report it: {type(error).__name__}: {error} "
+        "(--debug before the command's name shows where)"
+    )
+
+
+def _say(sentence: str) -> None:
+    try:
+        click.echo(f"etcd-recipes: {sentence}", err=True)
+    except OSError:
+        pass  # nobody reads stderr any more

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import version
+
+import click
+import pytest
+
+from etcd_recipes import ClusterError, EndpointError, LockLost
+from etcd_recipes.cli import main
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch):
+    """Make the command `demo` raise, and give what the whole program does then."""
+
+    def run(error: BaseException, *args: str) -> int:
+        def fail() -> None:
+            raise error
+
+        command = click.Command("demo", callback=fail)
+        monkeypatch.setattr(main.cli, "get_command", lambda _ctx, _name: command)
+        return main.run([*args, "demo"])
+
+    return run
+
+
+REFUSED = ClusterError([EndpointError("http://h:1", "connection refused")])
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "err"),
+    [
+        (REFUSED, 125, "etcd-recipes: no etcd endpoint answered: http://h:1: connection refused\n"),
+        (LockLost("the lock is gone"), 125, "etcd-recipes: the lock is gone\n"),
+        (OSError(28, "No space left on device"), 125, "etcd-recipes: [Errno 28] No space left on device\n"),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+    ids=["cluster", "recipe", "os", "ctrl-c"],
+)  # fmt: skip
+def test_an_error_is_one_sentence_and_a_status(failing, capsys, error, status, err) -> None:
+    assert failing(error) == status
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.removeprefix("\n") == err
+
+
+def test_a_defect_is_called_one(failing, capsys) -> None:
+    assert failing(ZeroDivisionError("division by zero")) == 125
+    said = capsys.readouterr().err
+    assert "this is a defect" in said
+    assert "ZeroDivisionError: division by zero" in said
+    assert "Traceback" not in said
+
+
+def test_debug_shows_the_traceback_too(failing, capsys) -> None:
+    assert failing(REFUSED, "--debug") == 125
+    said = capsys.readouterr().err
+    assert said.startswith("Traceback")
+    assert said.endswith("connection refused\n")
+
+
+def test_a_usage_error_is_clicks_own(capsys) -> None:
+    assert main.run(["nosuchcommand"]) == 2
+    assert "No such command 'nosuchcommand'" in capsys.readouterr().err
+
+
+def test_what_a_command_returns_is_the_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    command = click.Command("demo", callback=lambda: 7)
+    monkeypatch.setattr(main.cli, "get_command", lambda _ctx, _name: command)
+    assert main.run(["demo"]) == 7
+
+
+def test_the_version_is_the_packages_own(capsys) -> None:
+    assert main.run(["--version"]) == 0
+    assert capsys.readouterr().out == f"etcd-recipes {version('etcd-recipes')}\n"
+
+
+def test_help_names_the_commands(capsys) -> None:
+    assert main.run(["--help"]) == 0
+    assert "demo" in capsys.readouterr().out
+
+
+def test_help_imports_neither_the_screen_nor_the_kit() -> None:
+    source = (
+        "import sys; from etcd_recipes.cli.main import run; run(['demo', '--help']);"
+        "print([m for m in ('rich', 'sqlite3', 'etcd_recipes.testing') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", source], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("args", "sentence"),
+    [
+        (("--workers", "1"), "1 is not in the range"),
+        (("--workers", "0"), "0 is not in the range"),
+        (("--workers", "1000"), "1000 is not in the range"),
+        (("--workers", "x"), "'x' is not a valid integer"),
+        (("--jobs", "-3"), "-3 is not in the range"),
+        (("--workers", "8", "--jobs", "5"), "5 is less than the 8 workers"),
+        (("--ttl", "0"), "0 is not in the range"),
+        (("--ttl", "nan"), "'nan' is not a valid integer"),
+    ],
+    ids=["one", "none", "many", "word", "negative", "too-few", "ttl", "nan"],
+)
+def test_silly_numbers_are_usage_errors(capsys, args: tuple[str, ...], sentence: str) -> None:
+    assert main.run(["demo", *args]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert sentence in captured.err
