@@ -43,9 +43,10 @@ class Client:
     first call. ValueError for an endpoint that is none, or a time that is negative.
 
     `api` is the store that the recipes use, "v3" or "v2"; the two do not see each other, so it is never
-    guessed. `username` and `password` are sent with every request, to these endpoints and nobody else (v2's way to
-    authenticate). `ca`, `cert` and `key` are files for TLS. `header_timeout` is how long, in seconds, one endpoint may
-    take to begin its answer before the next one is asked (None: as long as the call has).
+    guessed. `username` and `password` are for ``api="v2"``: they are sent with every request, to these
+    endpoints and nobody else. `ca`, `cert` and `key` are files for TLS. `header_timeout` is how long, in
+    seconds, one endpoint may take to begin its answer before the next one is asked (None: as long as the
+    call has).
     `default_timeout` bounds calls that were given neither `timeout` nor `ctx`. `selection` says which of
     the endpoints that `sync` finds is asked first: one at "random", or the "leader". `namespace` is put in
     front of the names of all recipes, as it stands. `session_ttl` is the lease of whatever has no ttl of
@@ -77,7 +78,7 @@ class Client:
         self._default_timeout = default_timeout
         self._selection = selection
         self._cluster = Cluster(
-            Wire(http, ca=ca, cert=cert, key=key, auth=_credentials(username, password)),
+            Wire(http, ca=ca, cert=cert, key=key, auth=_credentials(api, username, password)),
             parse_endpoints(endpoints),
             header_timeout=header_timeout,
         )
@@ -211,8 +212,13 @@ class Client:
         return f"<Client {','.join(self.endpoints)}>"
 
 
-def _credentials(username: str | None, password: str | None) -> tuple[str, str] | None:
+def _credentials(api: str, username: str | None, password: str | None) -> tuple[str, str] | None:
     """Give what is sent with every request, None for nothing; ValueError for a password of nobody's."""
+    if username and api != "v2":
+        # etcd's v3 wants a token, and refuses every request that carries anything else.
+        raise ValueError(
+            "username and password work with api='v2' only: this version has no tokens for v3 yet"
+        )
     if not username:
         if password:
             raise ValueError("there is a password, but no username")

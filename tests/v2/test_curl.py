@@ -64,7 +64,7 @@ def test_requests_are_logged_at_debug(caplog: pytest.LogCaptureFixture) -> None:
     with (
         caplog.at_level(logging.DEBUG, "etcd_recipes.http"),
         Server(each(reply)) as server,
-        Client(server.endpoint, username="me", password="secret") as client,
+        Client(server.endpoint, api="v2", username="me", password="secret") as client,
     ):
         client.v2.keys.set("a", "x")
         client.v2.users.change_password("u", "secret")

@@ -106,9 +106,9 @@ def test_who_may_do_what_once_auth_is_on(own_server: EtcdProcess) -> None:
     endpoint = own_server.endpoint
     with (
         Client(endpoint) as nobody,
-        Client(endpoint, username="root", password="secret: ß") as root,
-        Client(endpoint, username="root", password="wrong") as liar,
-        Client(endpoint, username="bob", password="b") as bob,
+        Client(endpoint, api="v2", username="root", password="secret: ß") as root,
+        Client(endpoint, api="v2", username="root", password="wrong") as liar,
+        Client(endpoint, api="v2", username="bob", password="b") as bob,
     ):
         with pytest.raises(EtcdError, match="root"):
             nobody.v2.auth.enable()
@@ -148,4 +148,4 @@ def test_credentials_that_cannot_be_sent_are_refused() -> None:
     with pytest.raises(ValueError, match="username"):
         Client(password="x")
     with pytest.raises(ValueError, match="colon"):
-        Client(username="a:b", password="x")
+        Client(api="v2", username="a:b", password="x")

@@ -10,12 +10,13 @@ import pytest
 
 from etcd_recipes import Client, ClusterError, KeyExists
 from etcd_recipes.testing import EtcdCluster, EtcdProcess
+from tests.tools import Job, eventually
 from tests.v2.conftest import SERVERS, binary_of
 from tests.v2.figures import say
 from tests.v2.watching import waiting
 
 HEADER_TIMEOUT = 0.5
-SLACK = 0.3
+SLACK = 0.4
 """Where 50 ms are promised: two processors are shared by six servers."""
 
 _numbers = count(1)
@@ -131,17 +132,22 @@ def test_a_stopped_member_costs_a_watcher_no_event_and_no_error(
 ) -> None:
     """Its poll is open when the member stops; the calls beside it find that out."""
     with client.v2.keys.watcher(key) as watcher:
-        call = waiting(watcher)
+        call = Job(watcher.next)
+        eventually(lambda: watcher._poll, what="the poll")
         follower.pause()
         start = time.monotonic()
-        for number in range(3):
-            client.v2.keys.set(key, str(number))
+        client.v2.keys.set(key, "0")
+        written = time.monotonic()
+        client.v2.keys.set(key, "1")
+        client.v2.keys.set(key, "2")
         assert call.result().node.value == "0"
-        took = time.monotonic() - start
         assert watcher.next(timeout=5.0).node.value == "1"
         assert watcher.next(timeout=5.0).node.value == "2"
+    assert call.ended_at is not None
+    took = call.ended_at - start
     say(f"SIGSTOP under an open poll cost the watcher {took * 1000:.1f} ms")
-    assert took < HEADER_TIMEOUT + 0.05 + SLACK
+    # The write itself cost the header timeout; should the cluster elect meanwhile, that is its own.
+    assert call.ended_at - written < 0.05 + SLACK
 
 
 def test_a_stopped_member_is_left_by_a_lone_watcher_too(

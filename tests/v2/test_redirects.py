@@ -196,7 +196,7 @@ def test_v3_takes_a_redirect_for_an_answer(goal: Server) -> None:
 
 def test_a_stranger_is_not_told_the_password(goal: Server) -> None:
     with Server(redirecting(f"{goal.endpoint}/x")) as server:
-        with Client(server.endpoint, username="ü", password="pä:ß") as client:
+        with Client(server.endpoint, api="v2", username="ü", password="pä:ß") as client:
             client.v2.keys.get("a")
         assert server.requests[0].headers["authorization"] == "Basic w7w6cMOkOsOf"
     assert set(goal.requests[0].headers) <= {"host", "user-agent", "content-length"}
@@ -205,7 +205,7 @@ def test_a_stranger_is_not_told_the_password(goal: Server) -> None:
 def test_an_endpoint_of_the_users_own_is(goal: Server) -> None:
     with Server(redirecting(f"{goal.endpoint}/x")) as server:
         endpoints = [server.endpoint, goal.endpoint]
-        with Client(endpoints, username="u", password="p") as client:
+        with Client(endpoints, api="v2", username="u", password="p") as client:
             client._cluster.pin(server.endpoint)
             client.v2.keys.get("a")
     assert goal.requests[0].headers["authorization"] == "Basic dTpw"

@@ -17,6 +17,7 @@ A key is written with or without its leading slash.
 from __future__ import annotations
 
 import weakref
+from functools import partial
 
 from etcd_recipes.core.context import Context
 from etcd_recipes.core.v2 import replies, requests
@@ -80,28 +81,17 @@ class Keys:
         one (`prev_value`, `prev_index`, `prev_exist` False) it is not: ClusterError.maybe_applied. A
         refresh that compares `prev_value` is sent again: it changes no value.
         """
-        if refresh:
-            if value or dir:
-                raise ValueError("a refresh keeps the value, and directories cannot be refreshed")
-            action = requests.refresh(
-                key,
-                ttl=ttl,
-                prev_value=prev_value,
-                prev_index=prev_index,
-                prev_exist=prev_exist,
-                no_value_on_success=no_value_on_success,
-            )
-        else:
-            action = requests.set_(
-                key,
-                value,
-                prev_value=prev_value,
-                prev_index=prev_index,
-                prev_exist=prev_exist,
-                ttl=ttl,
-                dir=dir,
-                no_value_on_success=no_value_on_success,
-            )
+        if refresh and (value or dir):
+            raise ValueError("a refresh keeps the value, and directories cannot be refreshed")
+        build = requests.refresh if refresh else partial(requests.set_, value=value, dir=dir)
+        action = build(
+            key,
+            prev_value=prev_value,
+            prev_index=prev_index,
+            prev_exist=prev_exist,
+            ttl=ttl,
+            no_value_on_success=no_value_on_success,
+        )
         reply = self._service.call(action, self._service.limit(timeout, ctx))
         return replies.response(reply, bare=no_value_on_success)
 

@@ -298,6 +298,26 @@ def test_cancel_ends_a_tls_handshake_within_100_ms() -> None:
     assert not error.maybe_applied
 
 
+def test_a_cancel_in_the_instant_between_two_sockets_is_not_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While TLS takes the plain socket over, there is none that a cancel could shut down."""
+    ctx, wrap = Context(), ssl.SSLContext.wrap_socket
+
+    def cancels(*args: object, **options: object) -> object:
+        wrapped = wrap(*args, **options)  # type: ignore[arg-type]
+        ctx.cancel()
+        return wrapped
+
+    with Server(lambda peer: peer.pause()) as server:
+        monkeypatch.setattr(ssl.SSLContext, "wrap_socket", cancels)
+        url = f"https://localhost:{server.port}"
+        call = Call(lambda: Wire(ca=CERT).exchange(url, Action("/"), ctx, None))
+        error = call.error(SOON)
+    assert isinstance(error, Cancelled)
+    assert not error.maybe_applied
+
+
 @pytest.mark.parametrize("kind", ["waiting for the head", "in the body", "stream"])
 def test_cancel_ends_a_call_over_tls_within_100_ms(kind: str) -> None:
     head = {

@@ -128,6 +128,19 @@ def test_a_connection_that_the_server_closes_is_not_kept(wire: Wire, sent: bytes
         assert server.accepted == 3
 
 
+def test_a_connection_that_the_server_will_close_is_not_used_though_it_still_stands(
+    wire: Wire,
+) -> None:
+    def handle(peer: Peer) -> None:
+        peer.request()
+        peer.send(answer(b"ab", "Connection: close"))
+        peer.client_hangs_up()  # the server takes its time, and reads no other request
+
+    with Server(handle) as server:
+        assert [ask(wire, server.endpoint).body for _ in range(3)] == [b"ab"] * 3
+        assert server.accepted == 3
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_is_not_followed_in_silence(wire: Wire, status: int) -> None:
     with Server(echo) as elsewhere:
@@ -970,6 +983,24 @@ def test_cancel_ends_the_sending_of_a_body_that_the_server_does_not_take(wire: W
     assert error.maybe_applied
 
 
+def test_a_cancel_before_there_is_a_socket_is_not_lost(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There was nothing to shut down, and the connect would not be answered for minutes."""
+    ctx, look_up = Context(), socket.getaddrinfo
+
+    def cancels(*args: object) -> object:
+        ctx.cancel()
+        return look_up(*args)  # type: ignore[arg-type]
+
+    with black_hole() as endpoint:
+        monkeypatch.setattr(socket, "getaddrinfo", cancels)
+        call = Call(lambda: ask(wire, endpoint, ctx=ctx, header_timeout=None))
+        error = call.error(SOON)
+    assert isinstance(error, Cancelled)
+    assert not error.maybe_applied
+
+
 def silent_on_request(peer: Peer) -> None:
     """Answer every request but those whose body is `silence`."""
     while request := peer.request():
@@ -1055,6 +1086,19 @@ def test_a_cancel_after_the_end_does_not_harm_the_connections_next_user(wire: Wi
         cancel.result()
         may_answer.release()
         assert second.result().body == b"2"
+        assert server.accepted == 1
+
+
+def test_the_abort_of_an_attempt_that_is_over_touches_nothing(wire: Wire) -> None:
+    with Server(echo) as server:
+        route = wire._route(server.endpoint)
+        with Attempt(server.endpoint, Context(), 1.0) as over:
+            connection, response = route.begin(over, ACTION)
+            assert response.read() == ACTION.body
+        route.give_back(connection)
+        over.abort("too late")
+        assert connection.in_step()
+        assert ask(wire, server.endpoint, b"next").body == b"next"
         assert server.accepted == 1
 
 

@@ -99,15 +99,20 @@ def test_a_large_event_in_a_thousand_pieces_costs_little() -> None:
     assert message == json.loads(raw)
 
 
-def test_many_events_in_one_message_in_a_thousand_pieces_cost_little() -> None:
+@pytest.mark.parametrize("cut", ["anywhere", "after each event"])
+def test_many_events_in_one_message_in_a_thousand_pieces_cost_little(cut: str) -> None:
     """A watch that catches up is sent a thousand revisions in one message."""
     events = [
         {"kv": {"key": "YQ==", "mod_revision": str(n), "value": "e" * 900}} for n in range(1000)
     ]
     raw = json.dumps({"result": {"header": {"revision": "5"}, "events": events}}).encode()
+    pieces = in_pieces(raw, 1000)
+    if cut == "after each event":
+        pieces = [piece + b"}}" for piece in raw.split(b"}}")[:-1]]
+        assert b"".join(pieces) in raw
     with within(1.0):
-        (message,) = fed(*in_pieces(raw, 1000), b"\n")
-    assert message == json.loads(raw)
+        found = fed(*pieces[:-1], raw[len(b"".join(pieces[:-1])) :], b"\n")
+    assert found == [json.loads(raw)]
 
 
 def test_a_large_catch_up_costs_little() -> None:
