@@ -17,6 +17,7 @@ from etcd_recipes.core.http.cluster import Cluster
 from etcd_recipes.core.http.endpoints import parse_endpoints
 from etcd_recipes.core.http.sync import Sync, check_selection
 from etcd_recipes.core.http.wire import Wire
+from etcd_recipes.core.log import event_logger
 from etcd_recipes.core.v3.api import V3
 from etcd_recipes.core.v3.gateway import Gateway
 from etcd_recipes.core.v3.store import V3Store
@@ -71,6 +72,9 @@ class Client:
         session_ttl: float = 15.0,
         http: HttpSession | None = None,
     ) -> None:
+        # Imports structlog, here in the caller's thread: a fork would cut an import by one of our own
+        # threads in half, and the child would be left with half a module.
+        event_logger("client")
         check_timeout(header_timeout, "header_timeout")
         check_timeout(default_timeout, "default_timeout")
         check_selection(selection)

@@ -5,12 +5,18 @@ The fixture ``etcd_cluster`` is the package's own: see `etcd_recipes.testing.plu
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 from etcd_recipes.testing import EtcdProcess
 from tests.processes import servers
+
+# Whoever starts the tests may have these ignored (nohup, a shell's background job), and what is ignored
+# here is ignored in every child.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

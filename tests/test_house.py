@@ -28,7 +28,11 @@ CLOCKS_AND_THREADS = {"threading", "_thread", "time"}
 DECIDING = [
     "coordination/contenders.py",
     "core/http/action.py",
+    "core/http/curl.py",
     "core/http/endpoints.py",
+    "core/http/redirects.py",
+    "core/v2/admin.py",
+    "core/v2/admin_replies.py",
     "core/v2/replies.py",
     "core/v2/requests.py",
     "core/v3/replies.py",

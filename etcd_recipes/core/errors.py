@@ -158,15 +158,18 @@ class ClusterError(EtcdRecipesError):
     write that must not happen twice has to be read back before it is tried again.
     """
 
-    def __init__(self, errors: Sequence[EndpointError], *, what: str = "") -> None:
+    def __init__(
+        self, errors: Sequence[EndpointError], *, what: str = "", harmless: bool = False
+    ) -> None:
         self.errors: tuple[EndpointError, ...] = tuple(errors)
         self.maybe_applied = any(error.maybe_applied for error in self.errors)
         self.what = what
-        super().__init__(self._sentence())
+        super().__init__(self._sentence(harmless))
 
-    def _sentence(self) -> str:
+    def _sentence(self, harmless: bool) -> str:
         doing = f" ({self.what})" if self.what else ""
-        tail = "; it may have been carried out all the same" if self.maybe_applied else ""
+        in_doubt = self.maybe_applied and not harmless  # a read, or what may be repeated at will
+        tail = "; it may have been carried out all the same" if in_doubt else ""
         return f"no etcd endpoint answered{doing}: {self.detail('; ')}{tail}"
 
     def detail(self, separator: str = "\n") -> str:

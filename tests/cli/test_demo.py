@@ -156,6 +156,9 @@ def test_workers_go_away_when_the_stage_is_killed(tmp_path: Path) -> None:
         running.wait_for_line("takes job")
         workers = workers_of(running)
         assert len(workers) == 3
+        assert {
+            os.getsid(pid) for pid in workers
+        } == workers  # the terminal's Ctrl-C is not for them
         running.signal(signal.SIGKILL)
         assert running.end().status == -signal.SIGKILL
         eventually(lambda: not any(map(runs, workers)), 10, "the end of the workers")

@@ -160,7 +160,7 @@ class Cluster:
                 if order is None:
                     self._ring = self._ring.pin(endpoint)
                 return answer, doubt
-        raise ClusterError(errors, what=action.what)
+        raise ClusterError(errors, what=action.what, harmless=action.replay)
 
     def _ask(self, way: _Way[A], endpoint: str, action: Action, ctx: Context) -> A:
         """Give one endpoint's answer, or that of the one it redirects to (step 5)."""

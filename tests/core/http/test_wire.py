@@ -864,6 +864,31 @@ def test_ready_waits_for_what_read_would_wait_for_and_leaves_the_stream_as_it_wa
         stream.close()
 
 
+def test_ready_keeps_what_had_come_when_the_rest_of_a_line_end_is_late(wire: Wire) -> None:
+    turns = [threading.Event() for _ in range(3)]
+    pieces = [b"\r", b"\n3", b"\r\ntwo\r\n0\r\n\r\n"]
+
+    def handle(peer: Peer) -> None:
+        peer.request()
+        peer.send(chunked(end=False) + b"3\r\none")
+        for turn, piece in zip(turns, pieces, strict=True):
+            turn.wait(FOREVER)
+            peer.send(piece)
+
+    with Server(handle) as server:
+        stream = wire.open(server.endpoint, ACTION, Context(5.0), 1.0)
+        assert stream.read() == b"one"
+        assert not stream.ready(quiet=0.05)
+        turns[0].set()
+        assert not stream.ready(quiet=0.05)
+        turns[1].set()
+        turns[2].set()
+        assert stream.ready(quiet=5.0)
+        assert stream.read() == b"two"
+        assert stream.read() == b""
+        stream.close()
+
+
 def test_a_stream_that_was_lent_ends_with_its_new_limit_and_no_longer_with_the_old_one(
     wire: Wire,
 ) -> None:
