@@ -60,7 +60,7 @@ def judge(reply: Reply) -> EndpointError | None:
         return _judge_stream_form(reply)
     body = _error_body(reply)
     if body is None or (reply.status >= 500 and not _has_code(body)):
-        if reply.status >= 500:
+        if reply.status >= 500 and reply.status != 501:  # 501: a web server that knows no POST
             return EndpointError(
                 reply.endpoint,
                 f"HTTP status {reply.status}: {_excerpt(reply.body)}",

@@ -7,7 +7,7 @@ import socket
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext, suppress
+from contextlib import closing, nullcontext, suppress
 from pathlib import Path
 
 import pytest
@@ -875,8 +875,10 @@ def test_ready_keeps_what_had_come_when_the_rest_of_a_line_end_is_late(wire: Wir
             turn.wait(FOREVER)
             peer.send(piece)
 
-    with Server(handle) as server:
-        stream = wire.open(server.endpoint, ACTION, Context(5.0), 1.0)
+    with (
+        Server(handle) as server,
+        closing(wire.open(server.endpoint, ACTION, Context(5.0), 1.0)) as stream,
+    ):
         assert stream.read() == b"one"
         assert not stream.ready(quiet=0.05)
         turns[0].set()
@@ -886,7 +888,6 @@ def test_ready_keeps_what_had_come_when_the_rest_of_a_line_end_is_late(wire: Wir
         assert stream.ready(quiet=5.0)
         assert stream.read() == b"two"
         assert stream.read() == b""
-        stream.close()
 
 
 def test_a_stream_that_was_lent_ends_with_its_new_limit_and_no_longer_with_the_old_one(
