@@ -93,6 +93,13 @@ def test_one_attempt_in_doubt_puts_the_whole_call_in_doubt_and_the_message_says_
     assert str(error).endswith("; it may have been carried out all the same")
 
 
+def test_of_what_may_be_repeated_at_will_the_message_raises_no_alarm() -> None:
+    attempt = EndpointError("http://a:1", "cut", maybe_applied=True)
+    error = ClusterError([attempt], what="read key 'k'", harmless=True)
+    assert error.maybe_applied
+    assert str(error) == "no etcd endpoint answered (read key 'k'): http://a:1: cut"
+
+
 def test_without_an_endpoint_the_message_is_still_a_sentence() -> None:
     assert ClusterError([]).detail() == "there was no endpoint to ask"
     assert not ClusterError([]).maybe_applied

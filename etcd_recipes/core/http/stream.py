@@ -47,6 +47,7 @@ class Stream:
         self._give_back = give_back
         self._broken = False
         self._closed = False
+        self._owed = 2  # bytes of the line end after a chunk that are still to come
 
     def lend(self, ctx: Context) -> None:
         """Let `ctx` limit the stream from now on, in place of the one before; by the reader's thread only."""
@@ -72,9 +73,12 @@ class Stream:
     def _finish_chunk(self) -> None:
         """Take the line end that follows a chunk which has been read: it is not yet the next one."""
         response: Any = self._response
-        if response.chunked and response.chunk_left == 0:
-            response.fp.read(2)
-            response.chunk_left = None  # as http.client has it before a chunk
+        if not response.chunked or response.chunk_left != 0:
+            return
+        while self._owed and (there := len(response.fp.peek(1))):
+            self._owed -= len(response.fp.read(min(there, self._owed)))  # never waits half-way
+        response.chunk_left = None  # as http.client has it before a chunk
+        self._owed = 2
 
     def read(self, quiet: float | None = None) -> bytes:
         """Give the next bytes, or b"" when the server has ended the stream properly.
@@ -85,6 +89,7 @@ class Stream:
         """
         self._attempt.set_stall(quiet)
         try:
+            self._finish_chunk()
             piece = self._response.read1(_CHUNK)
             if not piece and self._response.length:
                 raise http.client.IncompleteRead(b"", self._response.length)
