@@ -35,6 +35,7 @@ DECIDING = [
     "core/v2/admin_replies.py",
     "core/v2/replies.py",
     "core/v2/requests.py",
+    "core/v3/frames.py",
     "core/v3/replies.py",
     "core/v3/requests.py",
 ]

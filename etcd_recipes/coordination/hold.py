@@ -17,7 +17,8 @@ from enum import Enum
 from types import TracebackType
 from typing import Self
 
-from etcd_recipes.coordination.session import Claim, Session
+from etcd_recipes.coordination.claim import Claim
+from etcd_recipes.coordination.session import Session
 from etcd_recipes.core import runtime
 from etcd_recipes.core.context import Context, check_timeout, limit
 from etcd_recipes.core.errors import ContextError, EtcdRecipesError, LockLost

@@ -26,8 +26,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+from etcd_recipes.coordination.claim import Claim
 from etcd_recipes.coordination.contenders import Rule
-from etcd_recipes.coordination.session import Claim, Session
+from etcd_recipes.coordination.session import Session
 from etcd_recipes.coordination.sessions import Sessions
 from etcd_recipes.core import retry
 from etcd_recipes.core.context import Context

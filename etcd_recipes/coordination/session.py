@@ -20,10 +20,6 @@ The keeper (a thread of its own; renewals do not wait for the application)
 3. A key that is attached although its owner has left was made by a copy of a request that arrived late.
    It is withdrawn. Only keys with such a copy in doubt are looked at: what an application attaches to
    the lease itself stays.
-
-A claim is the right of one thread to one key of the session. Whoever wants to stand at a key claims it
-first, and gives the claim back when the key is certainly gone; when that could not be confirmed, the
-session goes on removing it (`sweep`) and keeps the claim until it is.
 """
 
 from __future__ import annotations
@@ -34,6 +30,7 @@ from enum import Enum
 from functools import partial
 from itertools import count
 
+from etcd_recipes.coordination.claim import Claim
 from etcd_recipes.coordination.queue import LocalQueue
 from etcd_recipes.core import retry, runtime
 from etcd_recipes.core.context import Context, limit
@@ -47,7 +44,7 @@ from etcd_recipes.core.errors import (
 from etcd_recipes.core.log import event_logger
 from etcd_recipes.core.store import Entry, Grant, Renewal, Store
 
-__all__ = ["Claim", "Session", "SessionState"]
+__all__ = ["Session", "SessionState"]
 
 DRIFT = 0.01
 """The part of a ttl that is given up to clocks of different speed."""
@@ -62,30 +59,6 @@ class SessionState(Enum):
     SUSPENDED = "suspended"
     LOST = "lost"
     CLOSED = "closed"
-
-
-class Claim:
-    """The right to stand at one key of a session; made by ``session.claim``."""
-
-    __slots__ = ("_on_gone", "entry", "key", "since")
-
-    def __init__(self, key: str) -> None:
-        self.key = key
-        self.entry: Entry | None = None
-        self.since = 0.0
-        self._on_gone: Callable[[], None] | None = None
-
-    def guard(self, entry: Entry, on_gone: Callable[[], None]) -> None:
-        """From now on the key must be there as this incarnation; `on_gone` is called when it is not."""
-        self.since = runtime.now()
-        self.entry = entry
-        self._on_gone = on_gone
-
-    def gone(self) -> None:
-        """Tell the owner that the key is gone, once."""
-        on_gone, self._on_gone, self.entry = self._on_gone, None, None
-        if on_gone is not None:
-            on_gone()
 
 
 class Session:

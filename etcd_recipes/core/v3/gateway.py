@@ -17,6 +17,7 @@ from etcd_recipes.core.http.action import Action, Reply
 from etcd_recipes.core.http.cluster import Cluster
 from etcd_recipes.core.http.wire import Stream
 from etcd_recipes.core.v3 import replies
+from etcd_recipes.core.v3.frames import Frames
 
 __all__ = ["Answer", "Gateway", "Messages"]
 
@@ -56,7 +57,7 @@ class Messages:
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
-        self._frames = replies.Frames(stream.endpoint)
+        self._frames = Frames(stream.endpoint)
         self.endpoint = stream.endpoint
 
     def read(self, quiet: float | None = None) -> Iterator[dict[str, Any]]:

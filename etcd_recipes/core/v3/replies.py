@@ -46,7 +46,7 @@ from etcd_recipes.core.v3.values import (
     TxnResult,
 )
 
-__all__ = ["Frames", "decode", "error_of", "judge", "stream_error"]
+__all__ = ["bad_json", "decode", "error_of", "judge", "stream_error"]
 
 _CANCELLED, _UNKNOWN, _DEADLINE, _INTERNAL, _UNAVAILABLE = 1, 2, 4, 13, 14
 
@@ -167,7 +167,7 @@ def decode(reply: Reply) -> dict[str, Any]:
         )
     body = _loaded(reply.body)
     if body is None:
-        raise _bad_json(reply.endpoint, reply.body)
+        raise bad_json(reply.endpoint, reply.body)
     return body
 
 
@@ -180,7 +180,8 @@ def _loaded(body: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _bad_json(endpoint: str, body: bytes) -> InvalidResponse:
+def bad_json(endpoint: str, body: bytes) -> InvalidResponse:
+    """Give the error for an answer that is not a JSON object."""
     return InvalidResponse(
         f"{endpoint} answered with something that is not etcd's JSON: {_excerpt(body)}",
         endpoint=endpoint,
@@ -291,64 +292,6 @@ def lease_status(body: Mapping[str, Any]) -> LeaseStatus:
 
 
 # -- streams ---------------------------------------------------------------------------------------------------
-
-
-class Frames:
-    """Cuts a stream of JSON objects into objects, whatever pieces it arrives in.
-
-    A message ends with a newline, which may come in a piece of its own; but the error that ends a stream
-    has none, so what looks whole is tried without waiting for it (while it is small: a large event
-    arrives in many pieces, and is parsed once).
-    """
-
-    def __init__(self, endpoint: str = "") -> None:
-        self._endpoint = endpoint
-        self._buffer = bytearray()
-
-    def feed(self, piece: bytes) -> list[dict[str, Any]]:
-        """Give the objects that `piece` completes; InvalidResponse if what arrives is not JSON objects."""
-        buffer = self._buffer
-        buffer += piece
-        found: list[dict[str, Any]] = []
-        if b"\n" in piece:
-            end = buffer.rfind(b"\n") + 1
-            lines = bytes(buffer[:end])
-            del buffer[:end]
-            found, rest = self._objects(lines)
-            if rest:
-                raise _bad_json(self._endpoint, rest)
-        if buffer.endswith(b"}") and len(buffer) <= _SMALL:
-            more, rest = self._objects(bytes(buffer))
-            found += more
-            buffer[:] = rest
-        elif buffer and not buffer.lstrip().startswith(b"{") and buffer.strip():
-            raise _bad_json(self._endpoint, bytes(buffer))
-        return found
-
-    def _objects(self, data: bytes) -> tuple[list[dict[str, Any]], bytes]:
-        """Give the objects in `data`, and what follows the last one that is whole."""
-        found: list[dict[str, Any]] = []
-        try:
-            text = data.decode("utf-8")
-        except UnicodeDecodeError:
-            return found, data
-        at = 0
-        while at < len(text) and (rest := text[at:].lstrip() if text[at].isspace() else text[at:]):
-            at = len(text) - len(rest)
-            if text[at] != "{":
-                raise _bad_json(self._endpoint, rest.encode())
-            try:
-                value, at = _decoder.raw_decode(text, at)
-            except ValueError:
-                return found, rest.encode()
-            except RecursionError:
-                raise _bad_json(self._endpoint, rest.encode()) from None
-            found.append(value)
-        return found, b""
-
-
-_SMALL = 65536
-_decoder = json.JSONDecoder()
 
 
 def stream_error(body: Mapping[str, Any], endpoint: str) -> EtcdError | None:

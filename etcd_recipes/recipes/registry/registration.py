@@ -22,8 +22,9 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
+from etcd_recipes.coordination.claim import Claim
 from etcd_recipes.coordination.queue import LocalQueue
-from etcd_recipes.coordination.session import Claim, Session
+from etcd_recipes.coordination.session import Session
 from etcd_recipes.coordination.sessions import Sessions
 from etcd_recipes.core import retry, runtime
 from etcd_recipes.core.context import Context, limit

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from etcd_recipes.core.errors import InvalidResponse
-from etcd_recipes.core.v3.replies import Frames
+from etcd_recipes.core.v3.frames import Frames
 from tests.core.calls import within
 
 CREATED = '{"result":{"header":{"revision":"4"},"created":true}}'
