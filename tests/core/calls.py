@@ -10,7 +10,7 @@ from tests.tools import Job
 
 __all__ = ["FOREVER", "SOON", "Call", "within"]
 
-SOON = 1.0
+SOON = 0.5
 """Where 100 ms are promised: the rest is for a machine that is busy with something else."""
 
 FOREVER = 10.0

@@ -172,7 +172,7 @@ def test_a_history_of_many_changes_is_caught_up_with_quickly(
     start = v3.kv.put(name, "").revision
     for number in range(10):
         v3.kv.txn([], [Op.put(f"{name}/{number}/{part}", value) for part in range(50)])
-    with within(30.0), store.watch(ctx, prefix=f"{name}/", after=start) as feed:
+    with within(3.0), store.watch(ctx, prefix=f"{name}/", after=start) as feed:
         assert len(heard_from(feed, 500)) == 500
     v3.kv.delete(f"{name}/", prefix=True)
 
