@@ -2,35 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Iterator
 from itertools import count
-from pathlib import Path
 
 import pytest
 
 from etcd_recipes import Client
 from etcd_recipes.core.v2.api import V2
 from etcd_recipes.core.v2.keys import Keys
-from etcd_recipes.testing import EtcdProcess, etcd_version
+from etcd_recipes.testing import EtcdProcess
+from tests.versions import SERVERS, binary_of
 
 _numbers = count(1)
-
-SERVERS = {"3.5": None, "3.4": "etcd"}
-"""The server that the kit finds by itself, and the one on PATH, which is a Debian's."""
-
-
-def binary_of(version: str) -> Path | None:
-    """Give the binary of that version; skips the test, saying why, where there is none."""
-    if SERVERS[version] is None:
-        return None
-    found = shutil.which("etcd", path="/usr/bin:/usr/local/bin:/usr/sbin")
-    if found is None:
-        pytest.skip("there is no second etcd on this machine (apt-get install etcd-server)")
-    if etcd_version(Path(found))[:2] != (3, 4):
-        pytest.skip(f"{found} is not etcd 3.4")
-    return Path(found)
 
 
 @pytest.fixture(autouse=True)

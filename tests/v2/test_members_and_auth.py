@@ -22,7 +22,7 @@ from etcd_recipes import (
 from etcd_recipes.core.v2 import Role, User
 from etcd_recipes.core.v2.api import V2
 from etcd_recipes.testing import EtcdCluster, EtcdProcess
-from tests.v2.conftest import SERVERS, binary_of
+from tests.versions import SERVERS, binary_of
 
 
 @pytest.fixture(params=list(SERVERS))

@@ -11,9 +11,9 @@ import pytest
 from etcd_recipes import Client, ClusterError, KeyExists
 from etcd_recipes.testing import EtcdCluster, EtcdProcess
 from tests.tools import Job, eventually
-from tests.v2.conftest import SERVERS, binary_of
 from tests.v2.figures import say
 from tests.v2.watching import waiting
+from tests.versions import SERVERS, binary_of
 
 HEADER_TIMEOUT = 0.5
 SLACK = 0.4

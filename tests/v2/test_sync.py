@@ -14,7 +14,7 @@ from etcd_recipes.testing import EtcdCluster, EtcdProcess
 from tests.core.calls import within
 from tests.core.servers import Handler, Request, Server, always, answer, each, refusing, silent
 from tests.tools import child, eventually
-from tests.v2.conftest import SERVERS, binary_of
+from tests.versions import SERVERS, binary_of
 
 
 @pytest.fixture(scope="module", params=list(SERVERS))
