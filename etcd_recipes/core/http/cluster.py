@@ -107,11 +107,18 @@ class Cluster:
         return replace(reply, doubt=True) if doubt else reply
 
     def open(
-        self, action: Action, ctx: Context, judge: Judge, *, after: str | None = None
+        self,
+        action: Action,
+        ctx: Context,
+        judge: Judge,
+        *,
+        after: str | None = None,
+        at: str | None = None,
     ) -> Stream:
         """Give the first stream that an endpoint opens with status 200; errors as for `send`.
 
-        With `after`, the walk begins at the endpoint that follows that one, and pins none.
+        With `after`, the walk begins at the endpoint that follows that one, and pins none; with `at`,
+        only that endpoint is asked.
         """
 
         def ask(endpoint: str) -> Stream:
@@ -120,7 +127,7 @@ class Cluster:
                 raise _refusal(stream, judge)
             return stream
 
-        order = None if after is None else self._ring.order(after)
+        order = (at,) if at is not None else None if after is None else self._ring.order(after)
         stream, _ = self._walk(action, ctx, ask, order)
         with self._lock:
             self._streams.add(stream)

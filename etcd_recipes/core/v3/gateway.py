@@ -39,17 +39,28 @@ class Gateway:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
 
-    def call(self, action: Action, ctx: Context) -> Answer:
-        """Send one request and give its decoded answer.
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """The endpoints that calls go to."""
+        return self._cluster.endpoints
+
+    def call(self, action: Action, ctx: Context, *, at: str | None = None) -> Answer:
+        """Send one request and give its decoded answer, from whichever endpoint, or from `at` alone.
 
         Raises ClusterError, ResponseError (EtcdError for etcd's own) or the Context's error.
         """
-        reply = self._cluster.send(action, ctx, replies.judge)
+        reply = self._cluster.send(action, ctx, replies.judge, at=at)
         return Answer(replies.decode(reply), reply)
 
-    def stream(self, action: Action, ctx: Context) -> Messages:
-        """Open a stream and give its messages; errors as for `call`."""
-        return Messages(self._cluster.open(action, ctx, replies.judge))
+    def stream(
+        self, action: Action, ctx: Context, *, after: str | None = None, at: str | None = None
+    ) -> Messages:
+        """Open a stream and give its messages; errors as for `call`.
+
+        With `after` the endpoint that follows that one is asked first, and no endpoint is pinned; with
+        `at`, only that endpoint is asked.
+        """
+        return Messages(self._cluster.open(action, ctx, replies.judge, after=after, at=at))
 
 
 class Messages:
