@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 NEEDS := import sys; sys.exit(sys.version_info < (3, 11))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs bench clean
+.PHONY: help demo test soak lint docs bench clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -20,6 +20,9 @@ demo: .venv/.runtime  ## workers, locks and an election on a real etcd, with cra
 
 test: .venv/.dev  ## all tests, against real servers
 	@$(BIN)/python -m pytest $(ARGS)
+
+soak: .venv/.dev  ## the tests that have a long form, in their long form
+	@ETCD_RECIPES_LONG=1 $(BIN)/python -m pytest --timeout=7200 $(ARGS)
 
 lint: .venv/.dev  ## style, types, and the rules between the floors
 	@$(BIN)/ruff check .

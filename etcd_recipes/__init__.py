@@ -19,6 +19,7 @@ from etcd_recipes.core.errors import (
     EtcdError,
     EtcdRecipesError,
     EventIndexCleared,
+    FutureRevision,
     HistoryLost,
     InvalidResponse,
     KeyExists,
@@ -30,6 +31,7 @@ from etcd_recipes.core.errors import (
     MemberNotFound,
     MissingDependency,
     NoLeader,
+    NoSpace,
     NotAcquired,
     NotADirectory,
     NotAFile,
@@ -37,6 +39,7 @@ from etcd_recipes.core.errors import (
     NotHeld,
     PermissionDenied,
     RecipeError,
+    RequestTooLarge,
     ResponseError,
     RoleExists,
     RoleNotFound,
@@ -45,9 +48,11 @@ from etcd_recipes.core.errors import (
     UserExists,
     UserNotFound,
 )
+from etcd_recipes.core.retry import Retry
 from etcd_recipes.recipes.election import Background, Election, Leadership
 from etcd_recipes.recipes.lock import Lock
 from etcd_recipes.recipes.registry import Discovery, Instance, InstanceEvent, Registration, Registry
+from etcd_recipes.signals import exit_on_signals
 
 __all__ = [
     "Background",
@@ -69,6 +74,7 @@ __all__ = [
     "EtcdError",
     "EtcdRecipesError",
     "EventIndexCleared",
+    "FutureRevision",
     "HistoryLost",
     "Hold",
     "Instance",
@@ -86,6 +92,7 @@ __all__ = [
     "MemberNotFound",
     "MissingDependency",
     "NoLeader",
+    "NoSpace",
     "NotADirectory",
     "NotAFile",
     "NotAcquired",
@@ -95,7 +102,9 @@ __all__ = [
     "RecipeError",
     "Registration",
     "Registry",
+    "RequestTooLarge",
     "ResponseError",
+    "Retry",
     "RoleExists",
     "RoleNotFound",
     "Session",
@@ -104,4 +113,5 @@ __all__ = [
     "Unauthenticated",
     "UserExists",
     "UserNotFound",
+    "exit_on_signals",
 ]

@@ -5,18 +5,20 @@ This is the only module that sees both the dialect and the recipes. It decides n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar
 
+from etcd_recipes import settings
 from etcd_recipes.coordination.session import Session
 from etcd_recipes.coordination.sessions import Sessions, check_ttl
 from etcd_recipes.core.context import Context, check_timeout, limit
 from etcd_recipes.core.http.cluster import Cluster
 from etcd_recipes.core.http.endpoints import parse_endpoints
 from etcd_recipes.core.http.sync import Sync, check_selection
-from etcd_recipes.core.http.wire import Wire
+from etcd_recipes.core.http.wire import Wire, unverified_session
 from etcd_recipes.core.log import event_logger
 from etcd_recipes.core.v3.api import V3
 from etcd_recipes.core.v3.gateway import Gateway
@@ -27,6 +29,7 @@ from etcd_recipes.recipes.registry import Registry
 
 if TYPE_CHECKING:
     from etcd_recipes.core.http.wire import HttpSession
+    from etcd_recipes.core.retry import Retry
     from etcd_recipes.core.store import Store
     from etcd_recipes.core.v2.api import V2
     from etcd_recipes.core.v2.values import Version
@@ -51,7 +54,9 @@ class Client:
     `default_timeout` bounds calls that were given neither `timeout` nor `ctx`. `selection` says which of
     the endpoints that `sync` finds is asked first: one at "random", or the "leader". `namespace` is put in
     front of the names of all recipes, as it stands. `session_ttl` is the lease of whatever has no ttl of
-    its own: how long others wait when this process dies without a word. `http` is a requests.Session of
+    its own: how long others wait when this process dies without a word. Without `retry` a call walks over
+    the endpoints once; a Retry says how often, and after which pauses, it walks again when none answered
+    (never with a write that may have been carried out). `http` is a requests.Session of
     your own, whose headers, TLS settings and authentication are then used.
     """
 
@@ -70,6 +75,7 @@ class Client:
         selection: Literal["random", "leader"] = "random",
         namespace: str = "",
         session_ttl: float = 15.0,
+        retry: Retry | None = None,
         http: HttpSession | None = None,
     ) -> None:
         # Imports structlog, here in the caller's thread: a fork would cut an import by one of our own
@@ -81,28 +87,67 @@ class Client:
         self._namespace = namespace
         self._default_timeout = default_timeout
         self._selection = selection
+        self._retry = retry
         self._cluster = Cluster(
-            Wire(http, ca=ca, cert=cert, key=key, auth=_credentials(api, username, password)),
+            Wire(http, ca=ca, cert=cert, key=key, auth=_basic(api, username, password)),
             parse_endpoints(endpoints),
             header_timeout=header_timeout,
         )
-        gateway = Gateway(self._cluster)
-        self.v3 = V3(gateway, default_timeout)
+        user = None if api == "v2" else _user(username, password)
+        self._gateway = Gateway(self._cluster, user=user, policy=retry)
+        self.v3 = V3(self._gateway, default_timeout)
         self._sessions = Sessions(
-            self._store(api, gateway),
+            self._store(api),
             default_ttl=check_ttl(session_ttl),
             default_timeout=default_timeout,
         )
 
-    def _store(self, api: Literal["v3", "v2"], gateway: Gateway) -> Store:
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Self:
+        """Make a client from the environment, whose names are etcdctl's; `overrides` are arguments, and win.
+
+        ETCDCTL_ENDPOINTS, ETCDCTL_CACERT, ETCDCTL_CERT, ETCDCTL_KEY, ETCDCTL_USER and ETCDCTL_PASSWORD
+        (or ETCDCTL_USER_FILE and ETCDCTL_PASSWORD_FILE), ETCDCTL_COMMAND_TIMEOUT (`default_timeout`),
+        ETCDCTL_DIAL_TIMEOUT (`header_timeout`), ETCDCTL_INSECURE_TRANSPORT and
+        ETCDCTL_INSECURE_SKIP_TLS_VERIFY. With ETCDCTL_DISCOVERY_SRV the endpoints are asked for by DNS,
+        now; otherwise nothing is sent. `environ` stands in for the process's own environment.
+
+        ValueError, with the variable's name, for what makes no sense; and the errors of
+        `etcd_recipes.core.srv.discover`.
+        """
+        found = settings.from_environment(os.environ if environ is None else environ, overrides)
+        options = found.options
+        if (srv := found.srv) is not None:
+            from etcd_recipes.core.srv import discover
+
+            patience = options.get("default_timeout")
+            there = discover(srv.domain, service=srv.service, timeout=patience)
+            options["endpoints"] = srv.choose(there)
+        if not found.verify:
+            options["http"] = unverified_session()
+        return cls(**options)
+
+    @classmethod
+    def from_url(cls, url: str, **overrides: Any) -> Self:
+        """Make a client from one URL; `overrides` are arguments, and win. Nothing is sent.
+
+        ``etcd://user:password@h1:2379,h2:2379/namespace?timeout=5``, and ``etcds://`` for TLS. The port is
+        2379 where there is none. The namespace ends with a slash, given or not. Options: `timeout`
+        (`default_timeout`), `header_timeout`, `ttl` (`session_ttl`), `api`, `ca`, `cert`, `key` and
+        `selection`. What would be taken for something else is written with percent signs: a slash in a
+        password is %2F. ValueError, without the password in it, for a URL that makes no sense.
+        """
+        return cls(**(settings.from_url(url) | overrides))
+
+    def _store(self, api: Literal["v3", "v2"]) -> Store:
         if api == "v3":
-            return V3Store(gateway)
+            return V3Store(self._gateway)
         if api != "v2":
             raise ValueError(f"api is 'v3' or 'v2', not {api!r}")
         from etcd_recipes.core.v2.service import Service
         from etcd_recipes.core.v2.store import V2Store
 
-        return V2Store(Service(self._cluster, self._default_timeout))
+        return V2Store(Service(self._cluster, self._default_timeout, self._retry))
 
     @property
     def endpoints(self) -> tuple[str, ...]:
@@ -145,14 +190,15 @@ class Client:
         """The v2 API: keys, members, auth, users, roles."""
         from etcd_recipes.core.v2.api import V2
 
-        return V2(self._cluster, self._default_timeout)
+        return V2(self._cluster, self._default_timeout, self._retry)
 
     @cached_property
     def _sync(self) -> Sync:
         from etcd_recipes.core.v2.topology import look as look_by_v2
-        from etcd_recipes.core.v3.topology import look as look_by_v3
+        from etcd_recipes.core.v3.topology import looking_through
 
-        return Sync(self._cluster, (look_by_v3, look_by_v2), self._selection)
+        looks = (looking_through(self._gateway), look_by_v2)
+        return Sync(self._cluster, looks, self._selection)
 
     def session(
         self, ttl: float | None = None, *, timeout: float | None = None, ctx: Context | None = None
@@ -216,19 +262,22 @@ class Client:
         return f"<Client {','.join(self.endpoints)}>"
 
 
-def _credentials(api: str, username: str | None, password: str | None) -> tuple[str, str] | None:
-    """Give what is sent with every request, None for nothing; ValueError for a password of nobody's."""
-    if username and api != "v2":
-        # etcd's v3 wants a token, and refuses every request that carries anything else.
-        raise ValueError(
-            "username and password work with api='v2' only: this version has no tokens for v3 yet"
-        )
-    if not username:
-        if password:
-            raise ValueError("there is a password, but no username")
+def _user(username: str | None, password: str | None) -> tuple[str, str] | None:
+    """Give the user's name and password, None for nobody; ValueError for a password of nobody's."""
+    if username:
+        return username, password or ""
+    if password:
+        raise ValueError("there is a password, but no username")
+    return None
+
+
+def _basic(api: str, username: str | None, password: str | None) -> tuple[str, str] | None:
+    """Give what is sent with every request: on v2 the password, on v3 nothing, for it has tokens."""
+    user = _user(username, password)
+    if user is None or api != "v2":
         return None
-    if ":" in username:
+    if ":" in user[0]:
         raise ValueError(
             "a username with a colon cannot be sent: basic authentication ends it there"
         )
-    return username, password or ""
+    return user

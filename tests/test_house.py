@@ -35,9 +35,15 @@ DECIDING = [
     "core/v2/admin_replies.py",
     "core/v2/replies.py",
     "core/v2/requests.py",
+    "core/v3/admin/replies.py",
+    "core/v3/admin/requests.py",
+    "core/v3/assembly.py",
     "core/v3/frames.py",
     "core/v3/replies.py",
     "core/v3/requests.py",
+    "core/v3/txn.py",
+    "core/v3/values.py",
+    "settings.py",
 ]
 NOT_FOR_DECIDING = {"etcd_recipes.core.runtime", "socket", "threading", "_thread", "time"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -13,6 +14,11 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+
+def long(short: T, long: T) -> T:
+    """Give the `long` form of a test's figure when ETCD_RECIPES_LONG is set, the `short` one otherwise."""
+    return long if os.environ.get("ETCD_RECIPES_LONG") else short
 
 
 def eventually(condition: Callable[[], T], timeout: float = 5.0, what: str = "it") -> T:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from etcd_recipes.settings import ENDPOINTS, FILES, endpoints
+
 if TYPE_CHECKING:
     from etcd_recipes import Client
 
@@ -56,17 +58,18 @@ class Settings:
 
     def connection(self) -> Connection:
         """Give the connection; a usage error if its options do not fit together."""
-        connection = Connection(**(self.environment | self.said))
-        if connection.key and not connection.cert:
+        said = self.environment | self.said
+        if said.get("key") and not said.get("cert"):
             raise click.UsageError("--key is of no use without --cert")
-        return connection
+        if "endpoints" in said:  # now, for the files may have come after them
+            secure = any(said.get(name) for name in FILES)
+            said["endpoints"] = endpoints(said["endpoints"], secure=secure)
+        return Connection(**said)
 
 
-def _parse_endpoints(value: str) -> tuple[str, ...]:
-    from etcd_recipes.core.http.endpoints import parse_endpoints
-
+def _check_endpoints(value: str) -> None:
     try:
-        return parse_endpoints(value)
+        endpoints(value, secure=False)
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
 
@@ -75,7 +78,7 @@ def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
     settings = ctx.ensure_object(Settings)
     assert param.name is not None
     if param.name == "endpoints" and value is not None:
-        value = _parse_endpoints(value)
+        _check_endpoints(value)
     if ctx.get_parameter_source(param.name) is ParameterSource.COMMANDLINE:
         settings.said[param.name] = value
     elif value is not None:
@@ -89,13 +92,13 @@ def _remember_debug(ctx: click.Context, _param: click.Parameter, value: bool) ->
     return value
 
 
-def _file(option: str, name: str, variable: str, text: str) -> Callable[[F], F]:
+def _file(option: str, name: str, text: str) -> Callable[[F], F]:
     return click.option(
         option,
         name,
         type=click.Path(exists=True, dir_okay=False),
         metavar="FILE",
-        envvar=variable,
+        envvar=FILES[name],
         show_envvar=True,
         expose_value=False,
         callback=_remember,
@@ -107,15 +110,15 @@ _OPTIONS = (
     click.option(
         "--endpoints",
         metavar="URL,...",
-        envvar="ETCDCTL_ENDPOINTS",
+        envvar=ENDPOINTS,
         show_envvar=True,
         expose_value=False,
         callback=_remember,
-        help="Where etcd is.",
+        help="Where etcd is. Without a scheme: https if there is a certificate, else http.",
     ),
-    _file("--cacert", "ca", "ETCDCTL_CACERT", "The authority that signed etcd's certificate."),
-    _file("--cert", "cert", "ETCDCTL_CERT", "The client's own certificate."),
-    _file("--key", "key", "ETCDCTL_KEY", "The key of the client's certificate."),
+    _file("--cacert", "ca", "The authority that signed etcd's certificate."),
+    _file("--cert", "cert", "The client's own certificate."),
+    _file("--key", "key", "The key of the client's certificate."),
     click.option(
         "--debug",
         is_flag=True,

@@ -27,6 +27,8 @@ from etcd_recipes.core.store import Entry, Store
 
 __all__ = ["Hold", "Loss"]
 
+_FAREWELL = 1.0  # seconds for a release on the way out of a program
+
 
 class _State(Enum):
     HELD = "held"
@@ -197,7 +199,9 @@ class Hold:
         """Release. Raises LockLost if it was lost inside and the body did not raise anything itself."""
         lost = self._state is not _State.RELEASED and not self.is_held
         why = self._why()
-        self.release()
+        # A program that is being ended (SystemExit, KeyboardInterrupt) does not wait long for a dead etcd.
+        ends = error is not None and not isinstance(error, Exception)
+        self.release(timeout=_FAREWELL if ends else None)
         if lost and error is None:
             raise LockLost(f"{self.key} was lost while the body ran: {why}")
 

@@ -75,6 +75,7 @@ class Session:
         self._state = SessionState.ACTIVE
         self._reason = ""
         self._lost = runtime.new_event()
+        self._parted = False  # etcd was told of the end, or would not hear of it
         self._lock = runtime.new_lock()
         self._ctx = Context()  # ends with the session
         self._queue = LocalQueue()
@@ -85,7 +86,7 @@ class Session:
         self._log = event_logger("session").bind(lease=f"{self._grant.id:x}", ttl=self._grant.ttl)
         runtime.at_fork(self)
         runtime.at_exit(self)
-        self._keeper = runtime.spawn(self._keep, "etcd-recipes-session")
+        self._keeper = runtime.spawn_native(self._keep, "etcd-recipes-session")
         self._log.debug("session.opened")
 
     # -- what users see ----------------------------------------------------------------------------------------
@@ -313,8 +314,10 @@ class Session:
         try:
             self._grant.close(ctx)
         except EtcdRecipesError as error:
+            self._parted = True
             self._log.warning("session.not_revoked", error=str(error))
             return False
+        self._parted = True
         return True
 
     def _end(self, state: SessionState, reason: str) -> bool:
@@ -339,6 +342,7 @@ class Session:
         self._claims = {}
         self._lost = runtime.new_event()
         self._lost.set()
+        self._parted = True
         if self._state in (SessionState.ACTIVE, SessionState.SUSPENDED):
             self._state, self._reason = (
                 SessionState.LOST,
@@ -348,7 +352,9 @@ class Session:
 
     def at_exit(self) -> None:
         """Revoke quickly when the interpreter ends, so that nobody waits for the ttl."""
-        self.close(timeout=_FAREWELL)
+        if not self._end(SessionState.CLOSED, "the program ends") and self._parted:
+            return
+        self._revoke(Context(_FAREWELL))  # also when a signal broke into a `close`
 
 
 def _deadline(sent: float, ttl: float) -> float:

@@ -17,7 +17,9 @@
     │       ├── HistoryLost         the events asked for are gone: .resume_from
     │       │   ├── Compacted           (v3)
     │       │   └── EventIndexCleared   (v2)
+    │       ├── FutureRevision      (v3)
     │       ├── LeaseNotFound  LeaseExists
+    │       ├── RequestTooLarge  NoSpace
     │       ├── Unauthenticated  PermissionDenied
     │       │   └── NotAuthorized       (v2: both, for it does not tell which)
     │       ├── UserNotFound  UserExists  RoleNotFound  RoleExists
@@ -55,6 +57,7 @@ __all__ = [
     "EtcdError",
     "EtcdRecipesError",
     "EventIndexCleared",
+    "FutureRevision",
     "HistoryLost",
     "InvalidResponse",
     "KeyExists",
@@ -66,6 +69,7 @@ __all__ = [
     "MemberNotFound",
     "MissingDependency",
     "NoLeader",
+    "NoSpace",
     "NotADirectory",
     "NotAFile",
     "NotAcquired",
@@ -73,6 +77,7 @@ __all__ = [
     "NotHeld",
     "PermissionDenied",
     "RecipeError",
+    "RequestTooLarge",
     "ResponseError",
     "RoleExists",
     "RoleNotFound",
@@ -253,12 +258,26 @@ class EventIndexCleared(HistoryLost):
     """The index asked for is older than the last thousand events that the server keeps (v2)."""
 
 
+class FutureRevision(EtcdError):
+    """The revision asked for has not come: here, on a member that is behind, or anywhere (v3)."""
+
+
 class LeaseNotFound(EtcdError):
     """The lease has expired or was revoked, or there never was one."""
 
 
 class LeaseExists(EtcdError):
     """The lease id is in use."""
+
+
+class RequestTooLarge(EtcdError):
+    """The request has more bytes than the server takes, by its ``--max-request-bytes`` (v3)."""
+
+
+class NoSpace(EtcdError):
+    """The server's database is full: it takes no more writes until its history was compacted, its file
+    defragmented and the alarm switched off (v3).
+    """
 
 
 class Unauthenticated(EtcdError):

@@ -28,7 +28,17 @@ from etcd_recipes.core.errors import (
     SessionLost,
 )
 
-__all__ = ["CAMPAIGN", "HEALING", "OPENING", "PATIENT", "RENEWAL", "SWEEPING", "Policy"]
+__all__ = [
+    "CAMPAIGN",
+    "HEALING",
+    "OPENING",
+    "PATIENT",
+    "RENEWAL",
+    "SWEEPING",
+    "Policy",
+    "Retry",
+    "walk",
+]
 
 T = TypeVar("T")
 
@@ -65,15 +75,19 @@ class Policy:
         call: Callable[[], T],
         *,
         on_failure: Callable[[BaseException], None] | None = None,
+        unless: Callable[[BaseException], bool] = lambda _: False,
     ) -> T:
         """Give what `call` gives, trying again by this policy; `on_failure` hears of each failure.
+
+        What `unless` says yes to is not tried again.
 
         Raises the last error when the policy gives up, and the Context's error when that ends first.
         """
 
         def failed(error: BaseException) -> bool:
             # The end of a limit further in is a failure like any other; only `ctx` ends the policy.
-            return self.again(error) or (isinstance(error, ContextError) and not ctx.done)
+            mine = self.again(error) or (isinstance(error, ContextError) and not ctx.done)
+            return mine and not unless(error)
 
         def tell(state: RetryCallState) -> None:
             if on_failure is not None and state.outcome is not None:
@@ -94,6 +108,43 @@ class Policy:
             reraise=True,
         )
         return retrying(call)
+
+
+@dataclass(frozen=True, slots=True)
+class Retry(Policy):
+    """How often a client walks over its endpoints when none of them answers: `attempts` walks in all.
+
+    Between two walks it waits a random time that grows from `first` up to `longest` seconds. `attempts`
+    None means: until the call's own limit. A write that may have been carried out is never sent again.
+    """
+
+    name: str = "client"
+    first: float = 0.05
+    longest: float = 1.0
+    attempts: int | None = 3
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for numbers that make no sense."""
+        if self.attempts is not None and self.attempts < 1:
+            raise ValueError(f"attempts is 1 or more, or None; got {self.attempts}")
+        if not 0 <= self.first <= self.longest:
+            raise ValueError(
+                f"first and longest are seconds, 0 <= first <= longest; got {self.first}, {self.longest}"
+            )
+
+
+def walk(policy: Policy | None, ctx: Context, once: Callable[[], T], *, replay: bool) -> T:
+    """Give what `once` gives, one walk over the endpoints; walk again by the `policy`, if there is one.
+
+    Without `replay` a walk that may have had an effect is the last one.
+    """
+    if policy is None:
+        return once()
+
+    def in_doubt(error: BaseException) -> bool:
+        return isinstance(error, ClusterError | ContextError) and error.maybe_applied and not replay
+
+    return policy.run(ctx, once, unless=in_doubt)
 
 
 OPENING = Policy("opening", first=0.05, longest=1.0)

@@ -10,13 +10,18 @@ Rules of this file
    end says so with `at_exit`.
 4. After a fork the child has none of these threads. Whoever owns threads, sockets or locks registers
    with `at_fork` and is told, in the child, before the application's code goes on.
+5. Under gevent threads are greenlets of one loop, which stands still while the application computes. What
+   must go on (`spawn_native`: the renewal of a lease) gets a thread of the system, a guest there: it waits
+   on the system's own locks, and shares no socket with the loop. Nobody waits inside a Lock made here.
 """
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import os
 import random
+import sys
 import threading
 import time
 import weakref
@@ -34,11 +39,13 @@ __all__ = [
     "at_exit",
     "at_fork",
     "bearable",
+    "is_guest",
     "new_event",
     "new_lock",
     "now",
     "rng",
     "spawn",
+    "spawn_native",
     "thread_id",
     "use",
     "wall_clock",
@@ -141,7 +148,8 @@ class NativeEvent:
     def wait(self, timeout: float | None = None) -> bool:
         if self._flag:
             return True
-        sleeper = threading.Lock()
+        # Of the system on the system's threads; under gevent a greenlet's is gevent's, whatever sets it.
+        sleeper: Any = _native("allocate_lock")() if is_guest() else threading.Lock()
         sleeper.acquire()
         self._sleepers.append(sleeper)
         # A `set` between the first look and here has not seen this sleeper; one from here on has.
@@ -160,7 +168,8 @@ def _slice(until: float | None) -> float:
     A signal that comes in the instant before the main thread falls asleep does not wake it: its handler
     would run when the sleep is over. So the main thread looks up now and then.
     """
-    longest = 0.05 if threading.current_thread() is threading.main_thread() else _LONGEST
+    in_main = threading.get_ident() == threading.main_thread().ident
+    longest = 0.05 if in_main else _LONGEST
     return longest if until is None else min(max(until - time.monotonic(), 0.0), longest)
 
 
@@ -200,15 +209,64 @@ class NativeRuntime:
         return NativeEvent()
 
     def new_lock(self) -> Lock:
-        return threading.Lock()
+        lock: Lock = _native("allocate_lock")()
+        return lock
 
     def thread_id(self) -> int:
         return threading.get_ident()
 
     def spawn(self, target: Callable[[], None], name: str) -> Thread:
+        if is_guest():
+            return _Guest(target)  # a greenlet here would only run when this thread lets it
         thread = threading.Thread(target=target, name=name, daemon=True)
         thread.start()
         return thread
+
+
+# -- gevent --------------------------------------------------------------------------------------------
+
+
+def _monkey() -> Any:
+    """Give gevent's module for patching if it has made greenlets of threads, else None."""
+    monkey = sys.modules.get("gevent.monkey")
+    return monkey if monkey is not None and monkey.is_module_patched("threading") else None
+
+
+def _native(name: str) -> Any:
+    """Give a function of `_thread`: the system's, whatever was patched."""
+    monkey = _monkey()
+    return getattr(_thread, name) if monkey is None else monkey.get_original("_thread", name)
+
+
+def is_guest() -> bool:
+    """Tell whether this is a thread of the system's beside gevent's loop; never True without gevent."""
+    if _monkey() is None:
+        return False
+    main: int = sys.modules["gevent.hub"].MAIN_THREAD_IDENT
+    return bool(_native("get_ident")() != main)
+
+
+class _Guest:
+    """A daemon thread of the system in a program whose threads are greenlets."""
+
+    def __init__(self, target: Callable[[], None]) -> None:
+        self._target = target
+        self._ended = NativeEvent()
+        _native("start_new_thread")(self._run, ())
+
+    def _run(self) -> None:
+        try:
+            self._target()
+        finally:
+            self._ended.set()
+            # The loop on which this thread's sockets were waited for, if there was one.
+            sys.modules["gevent.hub"].get_hub().destroy(destroy_loop=True)
+
+    def is_alive(self) -> bool:
+        return not self._ended.is_set()
+
+    def join(self, timeout: float | None = None) -> None:
+        self._ended.wait(timeout)
 
 
 _current: Runtime = NativeRuntime()
@@ -236,6 +294,13 @@ def new_lock() -> Lock:
 
 def spawn(target: Callable[[], None], name: str) -> Thread:
     """Start a daemon thread that runs `target`."""
+    return _current.spawn(target, name)
+
+
+def spawn_native(target: Callable[[], None], name: str) -> Thread:
+    """Start a daemon thread that runs even while the application computes and its greenlets cannot."""
+    if isinstance(_current, NativeRuntime) and _monkey() is not None:
+        return _Guest(target)
     return _current.spawn(target, name)
 
 
@@ -280,7 +345,10 @@ def at_fork(owner: ForkAware) -> None:
 
 
 def at_exit(owner: Any) -> None:
-    """Have ``owner.at_exit()`` called when the interpreter ends, as long as `owner` lives."""
+    """Have ``owner.at_exit()`` called when the interpreter ends, as long as `owner` lives.
+
+    It must not take longer than a second.
+    """
     _exit_hooks.add(owner)
 
 
@@ -291,9 +359,16 @@ def _after_fork_in_child() -> None:
         owner.after_fork_in_child()
 
 
+_EXIT_PATIENCE = 1.0
+"""Seconds after which no more hooks are begun: with the last one they make two, whatever etcd does."""
+
+
 def _run_exit_hooks() -> None:
+    # One after the other: an interpreter that ends starts no more threads.
+    until = now() + _EXIT_PATIENCE
     for owner in list(_exit_hooks):
-        owner.at_exit()
+        if now() < until:
+            owner.at_exit()
 
 
 if hasattr(os, "register_at_fork"):

@@ -56,7 +56,8 @@ class Lock:
         self._sessions = sessions
         self._line = Line(sessions, name, FIRST_ONLY)
         self._hold: Hold | None = None
-        self._entered: dict[int, Hold] = {}
+        # Per thread, a hold that was lost (or is a forked child's parent's) may have another one inside it.
+        self._entered: dict[int, list[Hold]] = {}
 
     def acquire(
         self, blocking: bool = True, timeout: float | None = None, *, ctx: Context | None = None
@@ -126,7 +127,7 @@ class Lock:
         hold = self.acquire(timeout=self._timeout)
         if hold is None:
             raise NotAcquired(f"lock {self.name!r} was not to be had within {self._timeout:g} s")
-        self._entered[runtime.thread_id()] = hold
+        self._entered.setdefault(runtime.thread_id(), []).append(hold)
         return hold
 
     def __exit__(
@@ -136,7 +137,10 @@ class Lock:
         trace: TracebackType | None,
     ) -> None:
         """Release; LockLost when it was lost inside and the body did not raise anything itself."""
-        hold = self._entered.pop(runtime.thread_id())
+        thread = runtime.thread_id()
+        hold = (entered := self._entered[thread]).pop()
+        if not entered:
+            del self._entered[thread]
         if self._hold is hold:
             self._hold = None
         hold.__exit__(kind, error, trace)

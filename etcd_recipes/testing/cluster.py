@@ -17,7 +17,7 @@ from typing import Self
 
 from etcd_recipes.core.context import Context, limit
 from etcd_recipes.core.errors import Cancelled, DeadlineExceeded
-from etcd_recipes.testing.command import Seat
+from etcd_recipes.testing.command import Seat, Tls
 from etcd_recipes.testing.ports import free_ports
 from etcd_recipes.testing.process import START_TIMEOUT, EtcdProcess, PortTaken
 from etcd_recipes.testing.waiting import wait_until
@@ -42,18 +42,21 @@ class EtcdCluster:
         heartbeat: int = 100,
         election_timeout: int = 1000,
         enable_v2: bool = False,
+        tls: Tls | None = None,
         extra_args: Sequence[str] = (),
         binary: str | os.PathLike[str] | None = None,
     ) -> None:
         if n < 1:
             raise ValueError(f"a cluster has at least one member, not {n}")
         self._n = n
+        self._scheme = "http" if tls is None else "https"
         self._make_member = partial(
             EtcdProcess,
             memory=memory,
             heartbeat=heartbeat,
             election_timeout=election_timeout,
             enable_v2=enable_v2,
+            tls=tls,
             extra_args=tuple(extra_args),
             binary=binary,
         )
@@ -124,7 +127,7 @@ class EtcdCluster:
 
     def _start_all(self, context: Context) -> None:
         try:
-            self._members = tuple(self._member(seat) for seat in _seats(self._n))
+            self._members = tuple(self._member(seat) for seat in _seats(self._n, self._scheme))
             for member in self._members:
                 member.start(wait=False)
             for member in self._members:
@@ -149,12 +152,12 @@ class EtcdCluster:
         return None
 
 
-def _seats(n: int) -> list[Seat]:
+def _seats(n: int, scheme: str) -> list[Seat]:
     ports = free_ports(2 * n)
     names = [f"m{i}" for i in range(n)]
     cluster = tuple(zip(names, ports[n:], strict=True))
     token = secrets.token_hex(8)
     return [
-        Seat(name, client_port, peer_port, cluster, token)
+        Seat(name, client_port, peer_port, cluster, token, scheme)
         for (name, peer_port), client_port in zip(cluster, ports[:n], strict=True)
     ]

@@ -7,13 +7,29 @@ Rules of this file
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Options", "Seat", "arguments", "environment"]
+__all__ = ["Options", "Seat", "Tls", "arguments", "environment"]
 
 HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """The files by which a server speaks TLS to its clients: its certificate and key, and an authority.
+
+    With `client_auth` a client must show a certificate that the authority `ca` has signed. The server
+    shows its own when it talks to itself, as its JSON gateway does: then that must be good for clients,
+    too. It reads `cert` and `key` at each handshake, and `ca` when it starts.
+    """
+
+    ca: str | os.PathLike[str]
+    cert: str | os.PathLike[str]
+    key: str | os.PathLike[str]
+    client_auth: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +42,7 @@ class Options:
     enable_v2: bool = False
     extra_args: tuple[str, ...] = ()
     binary: Path | None = None
+    tls: Tls | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +54,12 @@ class Seat:
     peer_port: int
     cluster: tuple[tuple[str, int], ...]
     token: str
+    scheme: str = "http"
 
     @property
     def endpoint(self) -> str:
         """The URL for clients."""
-        return _url(self.client_port)
+        return _url(self.client_port, self.scheme)
 
     @property
     def peer_url(self) -> str:
@@ -66,6 +84,8 @@ def arguments(options: Options, seat: Seat, data: Path, version: tuple[int, int,
         "logger": "zap",
         "log-level": "warn",
     }
+    if options.tls is not None:
+        flags |= _tls_flags(options.tls)
     switches = ["--unsafe-no-fsync"] if version >= (3, 5, 0) else []
     if options.enable_v2:
         if version >= (3, 6, 0):
@@ -88,5 +108,14 @@ def environment(inherited: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _url(port: int) -> str:
-    return f"http://{HOST}:{port}"
+def _tls_flags(tls: Tls) -> dict[str, str]:
+    files = {"cert-file": tls.cert, "key-file": tls.key}
+    if tls.client_auth:
+        files["trusted-ca-file"] = tls.ca  # given at all, etcd wants certificates of its clients
+    # Whole paths, for the server runs in a folder of its own.
+    flags = {name: str(Path(file).absolute()) for name, file in files.items()}
+    return flags | ({"client-cert-auth": "true"} if tls.client_auth else {})
+
+
+def _url(port: int, scheme: str = "http") -> str:
+    return f"{scheme}://{HOST}:{port}"

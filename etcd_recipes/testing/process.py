@@ -23,7 +23,7 @@ from etcd_recipes.core.errors import Cancelled, EtcdRecipesError
 from etcd_recipes.testing import probe
 from etcd_recipes.testing.belongings import Belongings
 from etcd_recipes.testing.binary import etcd_version, find_etcd
-from etcd_recipes.testing.command import Options, Seat, arguments, environment
+from etcd_recipes.testing.command import Options, Seat, Tls, arguments, environment
 from etcd_recipes.testing.folder import new_folder
 from etcd_recipes.testing.ports import free_ports
 from etcd_recipes.testing.probe import MemberStatus
@@ -47,8 +47,9 @@ class EtcdProcess:
     """One etcd member on the loopback interface; a context manager that starts it and removes it.
 
     `heartbeat` and `election_timeout` are milliseconds. With `memory` the data lies in memory where
-    there is room for it. `enable_v2` switches the v2 API on (etcd 3.4 and 3.5 only). `extra_args` are
-    handed to the server. `binary` is the server to run (None: see `find_etcd`).
+    there is room for it. `enable_v2` switches the v2 API on (etcd 3.4 and 3.5 only). With `tls` clients
+    are served over TLS alone, and the endpoint is https. `extra_args` are handed to the server. `binary`
+    is the server to run (None: see `find_etcd`).
 
     Raises EtcdNotFound if there is no server to run, ValueError if that one cannot do what is asked.
     """
@@ -61,6 +62,7 @@ class EtcdProcess:
         heartbeat: int = 100,
         election_timeout: int = 1000,
         enable_v2: bool = False,
+        tls: Tls | None = None,
         extra_args: Sequence[str] = (),
         binary: str | os.PathLike[str] | None = None,
     ) -> None:
@@ -70,11 +72,12 @@ class EtcdProcess:
             heartbeat=heartbeat,
             election_timeout=election_timeout,
             enable_v2=enable_v2,
+            tls=tls,
             extra_args=tuple(extra_args),
         )
         self._has_served = False
         self._may_move = True
-        self._seat = _seat_alone(name)
+        self._seat = self._seat_alone(name)
         self._command()  # says now, not at the start, that the server cannot do what is asked
         self._make_folder()
 
@@ -183,7 +186,7 @@ class EtcdProcess:
         """Give the member's own view of the cluster, or None if it does not answer."""
         if not self.alive or self.paused:
             return None
-        return probe.status(self._seat.client_port)
+        return probe.status(self._seat.client_port, self._options.tls)
 
     def __enter__(self) -> Self:
         try:
@@ -204,6 +207,15 @@ class EtcdProcess:
     def __repr__(self) -> str:
         state = "paused" if self.paused else f"pid {self.pid}" if self.alive else "not running"
         return f"<EtcdProcess {self.name} {self.endpoint} ({state})>"
+
+    def _seat_alone(self, name: str) -> Seat:
+        client_port, peer_port = free_ports(2)
+        token = secrets.token_hex(8)
+        return Seat(name, client_port, peer_port, ((name, peer_port),), token, self._scheme)
+
+    @property
+    def _scheme(self) -> str:
+        return "http" if self._options.tls is None else "https"
 
     # -- starting ----------------------------------------------------------------------------------
 
@@ -251,11 +263,11 @@ class EtcdProcess:
         """True: it serves. False: it has ended. None: not yet."""
         if not self.alive:
             return False
-        port = self._seat.client_port
-        if not probe.is_healthy(port):
+        port, tls = self._seat.client_port, self._options.tls
+        if not probe.is_healthy(port, tls):
             return None
         # While our server is finding out that its port is taken, the one that took it may answer.
-        if self._has_served or self._seat.peer_url in probe.peer_urls(port):
+        if self._has_served or self._seat.peer_url in probe.peer_urls(port, tls):
             return True
         return None
 
@@ -264,7 +276,7 @@ class EtcdProcess:
         if self._has_served:
             context.wait(0.05)  # the address is known to clients: wait for it to become free
         elif self._may_move:
-            self._move_to(_seat_alone(self.name))
+            self._move_to(self._seat_alone(self.name))
         else:
             raise taken
         if context.done:
@@ -277,8 +289,3 @@ class EtcdProcess:
 
 def _absolute(binary: str | os.PathLike[str]) -> Path:
     return Path(shutil.which(binary) or binary).absolute()
-
-
-def _seat_alone(name: str) -> Seat:
-    client_port, peer_port = free_ports(2)
-    return Seat(name, client_port, peer_port, ((name, peer_port),), secrets.token_hex(8))

@@ -54,6 +54,14 @@ def test_debug_may_stand_before_and_after_the_command(args: tuple[str, ...]) -> 
     assert run(*args).output.endswith("debug=True\n")
 
 
+def test_an_endpoint_without_a_scheme_is_https_if_there_is_an_authority(tmp_path) -> None:
+    file = tmp_path / "ca.pem"
+    file.touch()
+    where, ca = ("--endpoints", "a,http://b:1"), ("--cacert", str(file))
+    for args in ((*where, "show", *ca), (*ca, "show", *where)):
+        assert run(*args).output.startswith("https://a:2379,http://b:1 ")
+
+
 def test_a_file_may_come_from_the_environment(tmp_path) -> None:
     file = tmp_path / "ca.pem"
     file.touch()

@@ -30,6 +30,7 @@ __all__ = [
     "chunked",
     "each",
     "echo",
+    "in_turn",
     "refusing",
     "script",
     "silent",
@@ -250,6 +251,16 @@ def script(*steps: bytes | float | object) -> Handler:
                 return
             else:
                 return
+
+    return handle
+
+
+def in_turn(*handlers: Handler) -> Handler:
+    """Handle the first connection by the first one, the next by the next."""
+    left = iter(handlers)
+
+    def handle(peer: Peer) -> None:
+        next(left)(peer)
 
     return handle
 

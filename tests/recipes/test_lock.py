@@ -23,8 +23,7 @@ from etcd_recipes import (
     NotHeld,
     SessionLost,
 )
-from etcd_recipes.testing import EtcdCluster, EtcdProcess
-from tests.faults import Proxy
+from etcd_recipes.testing import EtcdCluster, EtcdProcess, FaultProxy
 from tests.recipes.operator import TAKES_A_PLACE, remove, revoke
 from tests.requests_seen import requests_seen
 from tests.tools import Job, child, eventually
@@ -445,13 +444,13 @@ def test_a_process_that_ends_without_a_word_releases_at_once(
 def test_an_acquire_whose_reply_was_lost_finds_its_own_place(
     make_client: MakeClient, etcd: EtcdProcess, name: str, api: str
 ) -> None:
-    with Proxy(etcd.endpoint) as proxy:
+    with FaultProxy(etcd.endpoint) as proxy:
         client = make_client(proxy.endpoint)
         client.session()
-        proxy.only, proxy.mode = TAKES_A_PLACE[api], "lose_reply"
+        proxy.lose_reply(only=TAKES_A_PLACE[api])
         job = Job(lambda: client.lock(name).acquire(timeout=10))
         eventually(lambda: proxy.hits >= 1)
-        proxy.mode = "pass"
+        proxy.heal()
         hold = job.result()
         assert hold.is_held
         assert len(client.lock(name)._line.contenders(Context(5))) == 1
@@ -463,11 +462,11 @@ def test_an_acquire_whose_reply_was_lost_finds_its_own_place(
 def test_a_try_whose_reply_was_lost_does_not_call_itself_busy(
     make_client: MakeClient, etcd: EtcdProcess, name: str, api: str
 ) -> None:
-    with Proxy(etcd.endpoint) as proxy:
+    with FaultProxy(etcd.endpoint) as proxy:
         client = make_client([proxy.endpoint, etcd.endpoint])
         client.session()
         client._cluster._ring = client._cluster._ring.pin(proxy.endpoint)
-        proxy.only, proxy.mode = TAKES_A_PLACE[api], "lose_reply"
+        proxy.lose_reply(only=TAKES_A_PLACE[api])
         hold = client.lock(name).acquire(blocking=False)
         assert proxy.hits == 1
         assert hold is not None
@@ -478,17 +477,17 @@ def test_a_try_whose_reply_was_lost_does_not_call_itself_busy(
 def test_a_late_copy_of_a_join_does_not_block_the_line(
     make_client: MakeClient, etcd: EtcdProcess, name: str, api: str
 ) -> None:
-    with Proxy(etcd.endpoint) as proxy:
+    with FaultProxy(etcd.endpoint) as proxy:
         client = make_client([proxy.endpoint, etcd.endpoint], header_timeout=0.3, session_ttl=3)
         client.session()
         client._cluster._ring = client._cluster._ring.pin(proxy.endpoint)
-        proxy.only, proxy.mode = TAKES_A_PLACE[api], "hold"
+        proxy.hold(only=TAKES_A_PLACE[api])
         hold = client.lock(name).acquire(timeout=5)
         assert proxy.hits == 1
         assert hold is not None
         assert hold.release()
         assert not client.lock(name).locked()
-        proxy.let_go()  # the server now carries out what it was sent long ago
+        proxy.heal()  # the server now carries out what it was sent long ago
         eventually(lambda: client.lock(name).locked(), 5, "the late copy")
         begun = time.monotonic()
         eventually(lambda: not client.lock(name).locked(), 8, "the sweeping")

@@ -18,8 +18,7 @@ from etcd_recipes import (
     RecipeError,
     Registry,
 )
-from etcd_recipes.testing import EtcdProcess
-from tests.faults import Proxy
+from etcd_recipes.testing import EtcdProcess, FaultProxy
 from tests.recipes.operator import remove, revoke, write
 from tests.tools import Job, child, eventually
 
@@ -145,16 +144,16 @@ def test_a_closed_registration_never_comes_back(
 def test_a_late_copy_of_a_registration_does_not_outlive_it(
     make_client: MakeClient, etcd: EtcdProcess, name: str, api: str
 ) -> None:
-    with Proxy(etcd.endpoint) as proxy:
+    with FaultProxy(etcd.endpoint) as proxy:
         client = make_client([proxy.endpoint, etcd.endpoint], header_timeout=0.3, session_ttl=3)
         client.session()
         client._cluster._ring = client._cluster._ring.pin(proxy.endpoint)
-        proxy.only, proxy.mode = {"v3": b"request_put", "v2": b"prevExist=false"}[api], "hold"
+        proxy.hold(only={"v3": b"request_put", "v2": b"prevExist=false"}[api])
         registration = client.registry(name).register("api", "a")
         assert proxy.hits == 1
         registration.close()
         assert addresses(client.registry(name)) == []
-        proxy.let_go()
+        proxy.heal()
         eventually(lambda: addresses(client.registry(name)) == ["a"], 5, "the late copy")
         # On v2 nobody refreshes the late copy, so it ends with its ttl.
         soon = 3 / 3 + 2 if api == "v3" else 3 + 2
@@ -278,7 +277,7 @@ def test_a_view_survives_etcd_and_catches_up(
 def test_a_view_catches_up_over_a_compaction_with_the_difference(
     make_client: MakeClient, etcd: EtcdProcess, name: str, api: str
 ) -> None:
-    with Proxy(etcd.endpoint) as proxy:
+    with FaultProxy(etcd.endpoint) as proxy:
         client = make_client()
         old = client.registry(name).register("api", "old", id="old")
         client.registry(name).register("api", "same", id="same")

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from etcd_recipes.testing.command import Options, Seat, arguments, environment
+from etcd_recipes.testing.command import Options, Seat, Tls, arguments, environment
 
 SEAT = Seat("m1", 20001, 20002, (("m0", 20000), ("m1", 20002)), "token")
 
@@ -44,3 +45,12 @@ def test_extra_arguments_come_last_so_that_they_win() -> None:
 def test_the_users_etcd_settings_do_not_reach_the_server() -> None:
     inherited = {"ETCD_NAME": "prod", "ETCDCTL_ENDPOINTS": "x", "PATH": "/bin"}
     assert environment(inherited) == {"ETCDCTL_ENDPOINTS": "x", "PATH": "/bin"}
+
+
+def test_a_server_with_tls_has_whole_paths_and_wants_certificates_only_if_it_is_told_to() -> None:
+    tls = Tls(ca="ca.pem", cert="/x/cert.pem", key="/x/key.pem")
+    given = set(flags((3, 5, 1), tls=tls))
+    assert {"--cert-file=/x/cert.pem", "--key-file=/x/key.pem"} <= given
+    assert not [flag for flag in given if "trusted-ca" in flag or "client-cert-auth" in flag]
+    given = set(flags((3, 5, 1), tls=replace(tls, client_auth=True)))
+    assert {f"--trusted-ca-file={Path.cwd() / 'ca.pem'}", "--client-cert-auth=true"} <= given

@@ -4,6 +4,7 @@ Rules of this file
 1. Values only: no socket, no clock, no thread. Dialects build Actions, the cluster walks them along the
    endpoints, the wire sends them.
 2. The replay rule stands on the Action, where the one who knows the request wrote it, and nowhere else.
+3. An Action's repr shows neither its body nor its headers: a password or a token may stand in them.
 """
 
 from __future__ import annotations
@@ -22,17 +23,24 @@ class Action:
     be, much later: a stopped server applies what it was sent when it is resumed). `what` names the
     request in messages, without secrets. `follow` is True when a redirect leads to the answer; without
     it, a redirect is the answer. `secret` is True when the body must not be shown, nor be taken by a
-    redirect to a host that is not one of the client's endpoints.
+    redirect to a host that is not one of the client's endpoints. `fresh` is True when an answer that is
+    older than what the client has seen already is none: linearizable reads, and writes. `header_timeout`
+    is how long, in seconds, an endpoint may take to begin its answer, where that is not the client's to say
+    (``math.inf``: as long as the call has). `preflight` is what an endpoint has to answer first, after there
+    was trouble: a read that does no harm, for a request that a member without a leader would hold.
     """
 
     path: str
-    body: bytes = b""
+    body: bytes = field(default=b"", repr=False)
     method: str = "POST"
     replay: bool = False
     what: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     follow: bool = False
     secret: bool = False
+    fresh: bool = False
+    header_timeout: float | None = None
+    preflight: Action | None = None
 
 
 @dataclass(frozen=True, slots=True)

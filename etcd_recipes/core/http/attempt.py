@@ -1,7 +1,8 @@
 """One attempt at one endpoint: its limits, its cancel, and the translation of what goes wrong.
 
 Rules of this file
-* From the first byte sent on, nobody can tell whether the server acted: `maybe_applied`.
+* From the first byte sent on, nobody can tell whether the server acted: `maybe_applied`. But a server that
+  refuses the client's certificate has not; with TLS 1.3 it says so only after the request was sent.
 * Every failure becomes an EndpointError, or the Context's own error when that has ended.
 * The cancel of an attempt that is over touches nothing: its connection may be at work for the next one.
 """
@@ -23,7 +24,10 @@ from etcd_recipes.core.http.connection import Connection, Response
 __all__ = ["BROKEN", "STALL", "Attempt"]
 
 STALL = 5.0
-"""Seconds without a byte in the middle of an answer after which the endpoint is given up."""
+"""Seconds without a byte in the middle of an answer after which the endpoint is given up, at the latest."""
+
+SHORTEST_STALL = 1.0
+"""The same, at the earliest: a network may well lose a packet or two of a long answer."""
 
 BROKEN = (
     OSError,
@@ -47,10 +51,11 @@ class Attempt:
         self._ctx = ctx
         self._header_timeout = header_timeout
         self._head_until = None if header_timeout is None else runtime.now() + header_timeout
-        self._stall: float | None = STALL
+        self._stall: float | None = _stall_limit(header_timeout)
         self._lock = runtime.new_lock()
         self._connection: Connection | None = None
         self._sent = False
+        self._fresh = False
         self._in_head = True
         self._ended_from_outside: str | None = None
         self._number = 0
@@ -89,11 +94,16 @@ class Attempt:
         with self._lock:
             self._connection = connection
         if idle is None:
+            self._fresh = True
             connection.connect()
         self._check_not_ended()
         connection.sock.settimeout(self._left())
         self._sent = True
-        connection.sock.sendall(data)
+        try:
+            connection.sock.sendall(data)
+        except OSError:
+            connection.hear_out()
+            raise
         response = Response(connection, method)
         response.begin()
         if connection.hung_up:
@@ -139,10 +149,11 @@ class Attempt:
         if ended is not None:
             ended.maybe_applied = self._sent
             return ended
+        refused = self._fresh and self._in_head and is_refused_certificate(error)
         return EndpointError(
             self._endpoint,
             self._reason(error),
-            maybe_applied=self._sent,
+            maybe_applied=self._sent and not refused,
             silent=isinstance(error, TimeoutError),
         )
 
@@ -155,11 +166,42 @@ class Attempt:
         if self._ended_from_outside:
             return self._ended_from_outside
         if not isinstance(error, TimeoutError) or error.errno == errno.ETIMEDOUT:
-            return reason_of(error)
+            return reason_of(error) + self._advice(error)
         if self._in_head:
             what = "no answer" if self._sent else "no connection"
             return f"{what} within {self._header_timeout:g} s"
         return f"the answer stalled for {self._stall:g} s"
+
+    def _advice(self, error: Exception) -> str:
+        """Say what to look at when the first contact over a connection fails: most often http for https."""
+        if not self._fresh or not self._in_head or not isinstance(error, _CLOSED):
+            return ""
+        if self._endpoint.startswith("http:"):
+            return "; if it speaks TLS, the endpoint is https"
+        return "" if self._sent else ", in the TLS handshake; is the endpoint http?"
+
+
+def _stall_limit(header_timeout: float | None) -> float:
+    """Give how long an answer may pause: as long as its head may take, within reason."""
+    if header_timeout is None:
+        return STALL
+    return min(STALL, max(SHORTEST_STALL, header_timeout))
+
+
+_CLOSED = (
+    http.client.RemoteDisconnected,
+    ConnectionResetError,
+    BrokenPipeError,
+    ssl.SSLEOFError,
+)
+
+_REFUSED = ("CERTIFICATE", "UNKNOWN_CA", "ACCESS_DENIED", "DECRYPT_ERROR", "HANDSHAKE_FAILURE")
+
+
+def is_refused_certificate(error: Exception) -> bool:
+    """Tell whether the server ends the handshake because of the client's certificate, or for want of one."""
+    reason = (isinstance(error, ssl.SSLError) and error.reason) or ""
+    return "_ALERT_" in reason and any(word in reason for word in _REFUSED)
 
 
 def reason_of(error: Exception) -> str:
@@ -168,14 +210,10 @@ def reason_of(error: Exception) -> str:
         return "connection refused; is etcd running there?"
     if isinstance(error, socket.gaierror):
         return f"the host name was not found ({error.strerror or error})"
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the server's certificate was not accepted ({error.verify_message}); check ca="
-    if isinstance(error, ssl.SSLError):
-        return (
-            f"TLS failed ({error.reason or error}); is the endpoint https, and cert= the right one?"
-        )
-    if isinstance(error, http.client.RemoteDisconnected | ConnectionResetError | BrokenPipeError):
+    if isinstance(error, _CLOSED):
         return "the connection was closed without an answer"
+    if isinstance(error, ssl.SSLError):
+        return _tls_reason(error)
     if isinstance(error, http.client.IncompleteRead):
         return "the answer was cut off"
     if isinstance(error, TimeoutError):
@@ -183,3 +221,27 @@ def reason_of(error: Exception) -> str:
     if isinstance(error, http.client.BadStatusLine):
         return "what answered does not speak HTTP/1.1 (a gRPC-only port?)"
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _tls_reason(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        why = error.verify_message.rstrip(".")
+        return f"the server's certificate was not accepted ({why}); {_remedy(error.verify_code)}"
+    if is_refused_certificate(error):
+        said = error.reason.rpartition("_ALERT_")[2].replace("_", " ").lower()
+        return (
+            f"the server refused the client's certificate, or the lack of one ({said}); "
+            "check cert= and key=, and whether the server trusts their authority"
+        )
+    if error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"):
+        return "what answered does not speak TLS; is the endpoint http?"
+    return f"TLS failed ({error.reason or error})"
+
+
+def _remedy(code: int) -> str:
+    """Say what to do about a certificate, by OpenSSL's number for what is wrong with it."""
+    if code in (62, 64):
+        return "use a name for the endpoint that is in the certificate"
+    if code in (9, 10):
+        return "check the clocks here and there, or have the certificate renewed"
+    return "check ca=, the authority that signed it"

@@ -7,9 +7,14 @@ The walk
    with `maybe_applied`. Either way the next call starts at the next endpoint.
 4. An answer pins its endpoint. Whether it *is* an answer, the dialect decides (`Judge`): a member that
    has lost its leader answers too, but not for the cluster.
-5. A redirect is followed, method and body kept, if the Action says so; what goes wrong on the way has
+5. After trouble (any attempt that got no answer) an endpoint is first asked the Action's preflight, and
+   gets the Action itself only when it has answered that. While members elect a leader, those that have not
+   noticed yet take a write, pass it to the leader that is gone, and never come back to it, though they
+   answer a read the moment that there is a new leader. So a write waits as long as the election, not in
+   steps of the header timeout, and none is sent whose outcome nobody will ever know.
+6. A redirect is followed, method and body kept, if the Action says so; what goes wrong on the way has
    gone wrong at the endpoint that redirected. Each hop has a header timeout of its own.
-6. The Context's end ends the walk, at once.
+7. The Context's end ends the walk, at once.
 
 Rules of this file
 * No keys, no JSON, no retry: a second walk is a policy's business.
@@ -26,7 +31,13 @@ from typing import Protocol, TypeVar
 
 from etcd_recipes.core import runtime
 from etcd_recipes.core.context import Context
-from etcd_recipes.core.errors import ClusterError, ContextError, DeadlineExceeded, EndpointError
+from etcd_recipes.core.errors import (
+    ClusterError,
+    ContextError,
+    DeadlineExceeded,
+    EndpointError,
+    ResponseError,
+)
 from etcd_recipes.core.http import redirects
 from etcd_recipes.core.http.action import Action, Reply
 from etcd_recipes.core.http.endpoints import Ring
@@ -67,6 +78,7 @@ class Cluster:
         self._endpoints = endpoints
         self._header_timeout = header_timeout
         self._streams: weakref.WeakSet[Stream] = weakref.WeakSet()
+        self._in_trouble = False
         self._lock = runtime.new_lock()
         runtime.at_fork(self)
 
@@ -79,6 +91,11 @@ class Cluster:
     def pinned(self) -> str:
         """The endpoint that is asked first."""
         return self._ring.pinned
+
+    @property
+    def header_timeout(self) -> float | None:
+        """How long one endpoint may take to begin its answer, in seconds; None for as long as the call has."""
+        return self._header_timeout
 
     def set_endpoints(self, endpoints: tuple[str, ...]) -> None:
         """Use these endpoints from the next call on; the pinned one stays pinned if it is among them."""
@@ -98,6 +115,8 @@ class Cluster:
         """
 
         def ask(endpoint: str) -> Reply:
+            if self._in_trouble and action.preflight is not None:
+                self._clear(endpoint, action.preflight, ctx, judge)
             reply = self._ask(self._wire.exchange, endpoint, action, ctx)
             if (refusal := judge(reply)) is not None:
                 raise refusal
@@ -111,27 +130,54 @@ class Cluster:
         action: Action,
         ctx: Context,
         judge: Judge,
+        begin: Callable[[Stream], T],
         *,
         after: str | None = None,
         at: str | None = None,
-    ) -> Stream:
-        """Give the first stream that an endpoint opens with status 200; errors as for `send`.
+    ) -> T:
+        """Give what `begin` makes of the first stream that an endpoint opens with status 200.
 
-        With `after`, the walk begins at the endpoint that follows that one, and pins none; with `at`,
+        Errors as for `send`; an EndpointError of `begin` means that this endpoint has not answered either.
+        With `after`, the walk starts at the endpoint that follows that one, and pins none; with `at`,
         only that endpoint is asked.
         """
 
-        def ask(endpoint: str) -> Stream:
+        def ask(endpoint: str) -> T:
             stream = self._ask(self._wire.open, endpoint, action, ctx)
             if stream.status != 200:
                 raise _refusal(stream, judge)
-            return stream
+            try:
+                with self._lock:
+                    self._streams.add(stream)
+                return begin(stream)
+            except BaseException:
+                stream.close(keep=False)
+                raise
 
         order = (at,) if at is not None else None if after is None else self._ring.order(after)
-        stream, _ = self._walk(action, ctx, ask, order)
-        with self._lock:
-            self._streams.add(stream)
-        return stream
+        begun, _ = self._walk(action, ctx, ask, order)
+        return begun
+
+    def _clear(self, endpoint: str, preflight: Action, ctx: Context, judge: Judge) -> None:
+        """Step 5: the trouble is over if `endpoint` answers, else it is left, and nothing was sent to it."""
+        for last in (False, True):  # a read that an election ends is answered the second time
+            try:
+                refusal = judge(self._ask(self._wire.exchange, endpoint, preflight, ctx))
+            except ResponseError:
+                refusal = (
+                    None  # not allowed to read, say: refused by a member that had to ask its leader
+                )
+            except EndpointError as error:
+                refusal = error
+            except ContextError as error:
+                error.maybe_applied = False
+                raise
+            if refusal is None:
+                self._in_trouble = False
+                return
+            if last or refusal.silent:
+                refusal.maybe_applied = False
+                raise refusal
 
     def _walk(
         self,
@@ -151,6 +197,7 @@ class Cluster:
             try:
                 answer = ask(endpoint)
             except EndpointError as error:
+                self._in_trouble = True
                 errors.append(error)
                 doubt = doubt or error.maybe_applied
                 self._leave(error, endpoint)
@@ -160,6 +207,7 @@ class Cluster:
                 if isinstance(error, DeadlineExceeded) and begun:
                     # It was silent for all the time that the caller had: others begin elsewhere, or
                     # callers in a hurry would come back to it for ever.
+                    self._in_trouble = True
                     self._ring = self._ring.leave(endpoint)
                 error.maybe_applied = error.maybe_applied or doubt
                 raise
@@ -171,7 +219,8 @@ class Cluster:
 
     def _ask(self, way: _Way[A], endpoint: str, action: Action, ctx: Context) -> A:
         """Give one endpoint's answer, or that of the one it redirects to (step 5)."""
-        answer = way(endpoint, action, ctx, self._header_timeout)
+        patience = action.header_timeout or self._header_timeout
+        answer = way(endpoint, action, ctx, patience)
         here, hop = endpoint, action
         for _ in range(redirects.MAX_REDIRECTS):
             if not action.follow or answer.status // 100 != 3:
@@ -188,7 +237,7 @@ class Cluster:
                     endpoint, f"a redirect to {here}, which is not to see this request"
                 )
             hop = replace(action, path=path)
-            answer = way(here, hop, ctx, self._header_timeout, foreign=foreign)
+            answer = way(here, hop, ctx, patience, foreign=foreign)
         if answer.status // 100 != 3:
             return answer
         _drop(answer)

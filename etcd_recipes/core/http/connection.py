@@ -9,6 +9,7 @@ Rules of this file
 
 from __future__ import annotations
 
+import _socket
 import errno
 import http.client
 import io
@@ -35,6 +36,7 @@ class Connection(http.client.HTTPConnection):
         self.limit: Callable[[], float | None] = _no_limit
         self.look: Callable[[], None] = _see_nothing
         self.hung_up = False
+        self.tls: ssl.SSLContext | None = None
         self._known: runtime.Event | None = None  # of a name that is being looked up
         self._create_connection = self._dial  # http.client's own hook for making the socket
 
@@ -109,6 +111,9 @@ class Connection(http.client.HTTPConnection):
         poll.register(sock, select.POLLIN)
         return not poll.poll(0)
 
+    def hear_out(self) -> None:
+        """Raise what the server said before it hung up on what we were sending; only TLS has words for it."""
+
     def shut_down(self) -> None:
         """End whatever waits on the socket, from any thread; the owner closes it afterwards."""
         if self._known is not None:
@@ -117,8 +122,8 @@ class Connection(http.client.HTTPConnection):
         if sock is not None:
             try:
                 # The plain socket's method also for TLS: SSLSocket.shutdown would pull the TLS object
-                # out from under the thread that reads.
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+                # out from under the thread that reads. And gevent's would touch another thread's loop.
+                _socket.socket.shutdown(getattr(sock, "_sock", sock), socket.SHUT_RDWR)
             except OSError:
                 pass  # not connected yet, or gone already
 
@@ -140,15 +145,28 @@ class Connection(http.client.HTTPConnection):
 class TlsConnection(Connection, http.client.HTTPSConnection):
     """The same over TLS."""
 
+    def __init__(self, host: str, port: int, *, context: ssl.SSLContext) -> None:
+        super().__init__(host, port, context=context)
+        self.tls: ssl.SSLContext = context
+
     def connect(self) -> None:
         """Connect and shake hands, with the socket in sight of `shut_down` all the time."""
         http.client.HTTPConnection.connect(self)
-        context: ssl.SSLContext = self._context  # type: ignore[attr-defined]
-        self.sock = context.wrap_socket(
+        self.sock = self.tls.wrap_socket(
             self.sock, server_hostname=self.host, do_handshake_on_connect=False
         )
         self.look()
         self.sock.do_handshake()
+
+    def hear_out(self) -> None:
+        """Raise the alert that the server sent before it hung up, if it did."""
+        try:
+            self.sock.settimeout(0.0)
+            self.sock.recv(1)
+        except ssl.SSLError:
+            raise
+        except OSError:
+            pass
 
 
 def _is_numeric(host: str) -> bool:

@@ -17,14 +17,16 @@ Rules of this file
 * Every failure becomes an EndpointError (with `maybe_applied`) or the Context's own error.
 * A connection belongs to one attempt at a time; the cancel of an attempt that is over cannot touch it.
 * A child of fork starts with no connection.
+* A TLS connection is used as long as its context is the current one: see `tls`.
 * A host that a redirect named, and that the user did not, is sent no header of the Session's.
 """
 
 from __future__ import annotations
 
 import logging
-import ssl
+import os
 from collections import deque
+from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
 import requests
@@ -32,14 +34,19 @@ from requests.auth import AuthBase, HTTPBasicAuth
 
 from etcd_recipes.core import runtime
 from etcd_recipes.core.context import Context
+from etcd_recipes.core.errors import EndpointError
 from etcd_recipes.core.http import curl
 from etcd_recipes.core.http.action import Action, Reply
 from etcd_recipes.core.http.attempt import Attempt
 from etcd_recipes.core.http.connection import Connection, Response, TlsConnection
 from etcd_recipes.core.http.stream import Headers, Stream
+from etcd_recipes.core.http.tls import Tls
 from etcd_recipes.core.log import event_logger
 
-__all__ = ["HttpSession", "Stream", "Wire"]
+if TYPE_CHECKING:
+    import ssl
+
+__all__ = ["HttpSession", "Stream", "Wire", "unverified_session"]
 
 HttpSession = requests.Session
 """What a user may bring along; named here, so that no other module imports requests."""
@@ -54,7 +61,8 @@ class Wire:
 
     `session` is a requests.Session that decides headers, TLS and authentication; without one, a Session
     is made that takes nothing from the environment (a proxy meant for the internet would swallow etcd
-    calls). `ca`, `cert` and `key` are file names; `auth` is a user's name and password.
+    calls). `ca`, `cert` and `key` are file names; `auth` is a user's name and password. ValueError for a
+    file that cannot be loaded.
     """
 
     def __init__(
@@ -71,9 +79,14 @@ class Wire:
             # As bytes: requests would put text into Latin-1, which has no word for most passwords.
             self._session.auth = HTTPBasicAuth(*(part.encode() for part in auth))
         if ca is not None:
-            self._session.verify = ca
+            ca = self._session.verify = os.fspath(ca)
         if cert is not None:
             self._session.cert = (cert, key) if key is not None else cert
+        if self._session.verify is False:
+            event_logger("http")  # will be wanted: its import is to be no part of a call's time
+        self._tls: dict[tuple[str | None, ...], Tls] = {}
+        if not ca is cert is key is None:
+            self._tls_of(ca or True, (cert, key)).current()  # what cannot work is said now
         self._routes: dict[str, _Route] = {}
         self._foreign_routes: dict[str, _Route] = {}
         runtime.at_fork(self)
@@ -139,6 +152,8 @@ class Wire:
         for route in self._all_routes():
             route.forget()
         self._routes, self._foreign_routes = {}, {}
+        for tls in self._tls.values():
+            tls.forget()
 
     def _all_routes(self) -> list[_Route]:
         return [*self._routes.values(), *self._foreign_routes.values()]
@@ -149,8 +164,37 @@ class Wire:
         if route is None:
             # Two threads may meet here; the one that comes second must not lose the first one's
             # connections.
-            route = routes.setdefault(endpoint, _Route(endpoint, self._session, foreign=foreign))
+            made = _Route(endpoint, self._session, self._tls_for(endpoint), foreign=foreign)
+            route = routes.setdefault(endpoint, made)
         return route
+
+    def _tls_for(self, endpoint: str) -> Tls | None:
+        if not endpoint.startswith("https:"):
+            return None
+        # What was given by name wins over what the environment says.
+        given = self._session.verify if isinstance(self._session.verify, str) else None
+        settings = self._session.merge_environment_settings(endpoint, {}, None, given, None)
+        return self._tls_of(settings["verify"], settings["cert"])
+
+    def _tls_of(
+        self, verify: bool | str | None, cert: str | tuple[str | None, str | None] | None
+    ) -> Tls:
+        """Give the one Tls of these settings, in the form that requests has for them."""
+        ca: str | None = verify if isinstance(verify, str) else requests.certs.where()  # type: ignore[attr-defined]
+        if verify is False:
+            ca = None
+        own = cert if isinstance(cert, tuple) else (cert, None)
+        tls = self._tls.setdefault((ca, *own), made := Tls(ca, *own))
+        if ca is None and tls is made:
+            event_logger("http").warning("tls.unverified")
+        return tls
+
+
+def unverified_session() -> requests.Session:
+    """Make a Session that takes whatever answers over TLS for etcd; the log says so (``tls.unverified``)."""
+    session = _plain_session()
+    session.verify = False
+    return session
 
 
 def _plain_session() -> requests.Session:
@@ -167,8 +211,11 @@ def _plain_session() -> requests.Session:
 class _Route:
     """How to reach one endpoint: what the Session says about it, and its idle connections."""
 
-    def __init__(self, endpoint: str, session: requests.Session, *, foreign: bool = False) -> None:
+    def __init__(
+        self, endpoint: str, session: requests.Session, tls: Tls | None, *, foreign: bool = False
+    ) -> None:
         self._endpoint = endpoint
+        self._tls = tls
         self._url: SplitResult = urlsplit(endpoint)
         prepared = session.prepare_request(requests.Request("POST", endpoint))
         skipped = ("content-length", "accept-encoding", "transfer-encoding")
@@ -181,21 +228,21 @@ class _Route:
             session.auth, HTTPBasicAuth
         )
         self._sign = session.auth if own_auth and not foreign else None
-        # What was given by name wins over what the environment says.
-        given = session.verify if isinstance(session.verify, str) else None
-        settings = session.merge_environment_settings(endpoint, {}, None, given, None)
-        self._tls = (
-            _tls_context(settings["verify"], settings["cert"])
-            if self._url.scheme == "https"
-            else None
-        )
         self._idle: deque[Connection] = deque()
         self._closed = False
 
     def begin(self, attempt: Attempt, action: Action) -> tuple[Connection, Response]:
         """Steps 1, 3 and 4 of an exchange."""
         data = self._request(action)
-        return attempt.begin(self.take(), self._connection, action.method, data)
+        return attempt.begin(self._take(), self._connection, action.method, data)
+
+    def _context(self) -> ssl.SSLContext | None:
+        if self._tls is None:
+            return None
+        try:
+            return self._tls.current()
+        except ValueError as error:
+            raise EndpointError(self._endpoint, str(error)) from error
 
     def _request(self, action: Action) -> bytes:
         """Give the bytes of a request: head and body in one piece, for they are to be one packet.
@@ -226,28 +273,33 @@ class _Route:
         signed = request.prepare().headers
         headers |= {k: _text(v) for k, v in signed.items() if k.lower() not in skipped}
 
-    def take(self) -> Connection | None:
-        """Give the idle connection that was used last, if the server has not closed it."""
-        while True:
-            try:
-                connection = self._idle.pop()
-            except IndexError:
-                return None
-            if connection.in_step():
+    def _take(self) -> Connection | None:
+        """Give the idle connection that was used last, if it is of the current context and still open."""
+        context = self._context()
+        while not runtime.is_guest() and (connection := self._pop()) is not None:
+            if connection.tls is context and connection.in_step():
                 return connection
             connection.close()
+        return None
+
+    def _pop(self) -> Connection | None:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return None
 
     def _connection(self) -> Connection:
         """Make a connection that is not connected yet."""
+        context = self._context()
         host = self._url.hostname or ""
-        port = self._url.port or (443 if self._tls is not None else 80)
-        if self._tls is not None:
-            return TlsConnection(host, port, context=self._tls)
+        port = self._url.port or (443 if context is not None else 80)
+        if context is not None:
+            return TlsConnection(host, port, context=context)
         return Connection(host, port)
 
     def give_back(self, connection: Connection) -> None:
         """Keep a connection for the next attempt."""
-        if len(self._idle) >= _IDLE_PER_ENDPOINT:
+        if len(self._idle) >= _IDLE_PER_ENDPOINT or runtime.is_guest():
             connection.close()
             return
         self._idle.append(connection)
@@ -257,7 +309,7 @@ class _Route:
     def close(self) -> None:
         """Close the idle connections, and from now on those that come back."""
         self._closed = True
-        while (connection := self.take()) is not None:
+        while (connection := self._pop()) is not None:
             connection.close()
 
     def forget(self) -> None:
@@ -269,17 +321,3 @@ class _Route:
 
 def _text(value: str | bytes) -> str:
     return value if isinstance(value, str) else value.decode("latin-1")
-
-
-def _tls_context(verify: bool | str | None, cert: str | tuple[str, str] | None) -> ssl.SSLContext:
-    if verify is False:
-        context = ssl._create_unverified_context()  # noqa: S323 (the user's Session asks for it)
-    else:
-        context = ssl.create_default_context(
-            cafile=verify if isinstance(verify, str) else requests.certs.where()  # type: ignore[attr-defined]
-        )
-    if isinstance(cert, str):
-        context.load_cert_chain(cert)
-    elif cert is not None:
-        context.load_cert_chain(*cert)
-    return context

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from etcd_recipes.core.http.cluster import Cluster
+from etcd_recipes.core.retry import Policy
 from etcd_recipes.core.v2.auth import Auth
 from etcd_recipes.core.v2.keys import Keys
 from etcd_recipes.core.v2.members import Members
@@ -20,8 +21,10 @@ class V2:
     added. The server keeps this API and its store apart from v3: neither sees the other's keys.
     """
 
-    def __init__(self, cluster: Cluster, default_timeout: float) -> None:
-        service = Service(cluster, default_timeout)
+    def __init__(
+        self, cluster: Cluster, default_timeout: float, policy: Policy | None = None
+    ) -> None:
+        service = Service(cluster, default_timeout, policy)
         self.keys = Keys(service)
         self.members = Members(service)
         self.auth = Auth(service)

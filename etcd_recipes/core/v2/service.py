@@ -8,6 +8,7 @@ Rules of this file
 
 from __future__ import annotations
 
+from etcd_recipes.core import retry
 from etcd_recipes.core.context import Context, limit
 from etcd_recipes.core.http.action import Action, Reply
 from etcd_recipes.core.http.cluster import Cluster, Judge
@@ -23,8 +24,11 @@ _STALL = 5.0
 class Service:
     """etcd's v2 API, on whichever endpoint answers."""
 
-    def __init__(self, cluster: Cluster, default_timeout: float) -> None:
+    def __init__(
+        self, cluster: Cluster, default_timeout: float, policy: retry.Policy | None = None
+    ) -> None:
         self._cluster = cluster
+        self._policy = policy
         self._default_timeout = default_timeout
 
     def limit(self, timeout: float | None, ctx: Context | None) -> Context:
@@ -43,14 +47,19 @@ class Service:
 
         Raises ClusterError, ResponseError (EtcdError for etcd's own) or the Context's error.
         """
-        return self._cluster.send(action, ctx, judge, at=at)
+        return retry.walk(
+            self._policy,
+            ctx,
+            lambda: self._cluster.send(action, ctx, judge, at=at),
+            replay=action.replay,
+        )
 
     def poll(self, action: Action, ctx: Context, *, after: str | None = None) -> Poll:
         """Open a poll and give it as soon as its head is there; errors as for `call`.
 
         With `after` the endpoint that follows that one is asked first, and no endpoint is pinned.
         """
-        return Poll(self._cluster.open(action, ctx, replies.judge, after=after))
+        return self._cluster.open(action, ctx, replies.judge, Poll, after=after)
 
 
 class Poll:

@@ -1,13 +1,12 @@
-"""A feed of changes over one watch connection: the Store's `watch` on v3.
+"""A feed of changes over one watch channel: the Store's `watch` on v3.
 
 The steps
-1. One HTTP request carries one create per key (or one for the prefix).
-2. The feed is confirmed when every create is; `revision` is the lowest at which one was. A watch without
+1. One channel carries one watch per key (or one for the prefix).
+2. The feed is confirmed when every watch is; `revision` is the lowest at which one was. A watch without
    a start revision is live from there on: etcd serves it at once, where one with a start revision in the
    past waits for a loop that runs every 100 ms.
-3. Each message is one batch: all events of one revision stand in one message.
-4. Of each watch, revisions at or below the last delivered are dropped: the servers themselves repeat
-   some after a partition. (Of each watch, because two keys that change in one step are told apart.)
+3. Of each watch, an assembly puts batches together and drops what was delivered before. (Of each watch,
+   because two keys that change in one step are told apart.)
 
 Rules of this file
 * A feed never reconnects. Who reads it has to read the state again first, and only he knows what.
@@ -22,10 +21,12 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 from etcd_recipes.core.context import Context
-from etcd_recipes.core.errors import ClusterError, EndpointError
+from etcd_recipes.core.errors import EndpointError
 from etcd_recipes.core.store import Batch, Change, Entry
-from etcd_recipes.core.v3 import replies, requests
-from etcd_recipes.core.v3.gateway import Gateway, Messages
+from etcd_recipes.core.v3 import replies
+from etcd_recipes.core.v3.assembly import Assembly, EventBatch
+from etcd_recipes.core.v3.channel import Channel
+from etcd_recipes.core.v3.gateway import Gateway
 from etcd_recipes.core.v3.values import Event, KeyValue
 
 __all__ = ["V3Feed", "entry_of"]
@@ -56,69 +57,34 @@ class V3Feed:
         quiet: float | None,
     ) -> None:
         self._quiet = quiet
-        self._what = what
         self._pending: deque[Batch] = deque()
-        self._after = after or 0
-        self._last: dict[int, int] = {}  # revision delivered, by watch
+        self._assemblies = [Assembly(after or 0) for _ in creates]
         self._over = False
-        self._messages: Messages = gateway.stream(requests.watch(creates, what=what), ctx)
-        try:
-            self.revision = self._confirm(len(creates))
-        except BaseException:
-            self._messages.close()
-            raise
-
-    def _confirm(self, wanted: int) -> int:
-        """Step 2: read until every create is confirmed."""
-        revisions: list[int] = []
-        while len(revisions) < wanted:
-            for result in self._read():
-                if result.get("created") and not result.get("canceled"):
-                    with replies.Reading(self._messages.endpoint):
-                        revisions.append(replies.revision_of(result))
-                else:
-                    self._take(result)
-            if self._over:
-                gone = EndpointError(
-                    self._messages.endpoint, "the watch ended before it was confirmed"
-                )
-                raise ClusterError([gone], what=self._what)
-        return min(revisions)
+        self._channel = Channel(gateway, creates, ctx, what=what)
+        self.revision = self._channel.revision
 
     def next(self) -> Batch | None:
         """Give the next batch, or None when the feed is over."""
         while not self._pending and not self._over:
-            for result in self._read():
-                self._take(result)
+            try:
+                results = self._channel.read(self._quiet)
+            except EndpointError:
+                results = []
+            self._over = not results
+            with replies.Reading(self._channel.endpoint):
+                for result in results:
+                    self._take(result)
         return self._pending.popleft() if self._pending else None
 
-    def _read(self) -> list[dict[str, Any]]:
-        try:
-            results = list(self._messages.read(self._quiet))
-        except EndpointError:
-            results = []
-        if not results:
-            self._over = True
-        return results
-
     def _take(self, result: dict[str, Any]) -> None:
-        """Steps 3 and 4: make a batch of one message."""
-        endpoint = self._messages.endpoint
-        if result.get("canceled"):
-            with replies.Reading(endpoint):
-                raise replies.cancel_error(result, endpoint)
-        with replies.Reading(endpoint):
-            watch = int(result.get("watch_id", 0))
-            events = [replies.event(body) for body in result.get("events", ())]
-        for batch in batches(events):
-            if batch.revision > self._last.get(watch, self._after):
-                self._pending.append(batch)
-                self._last[watch] = batch.revision
+        """Step 3."""
+        assembly = self._assemblies[int(result.get("watch_id", 0))]
+        self._pending += [_batch(each) for each in assembly.take(result) if each.events]
 
     def close(self) -> None:
         """End the feed and its connection."""
         self._over = True
-        self._messages.close()
+        self._channel.close()
 
     def __enter__(self) -> Self:
         return self
@@ -127,11 +93,10 @@ class V3Feed:
         self.close()
 
 
-def batches(events: Sequence[Event]) -> list[Batch]:
-    """Group events by revision; a message that catches up with history holds several revisions."""
-    grouped: dict[int, list[Change]] = {}
-    for event in events:
-        entry = entry_of(event.kv)
-        change = Change(entry.key, None if event.type == "DELETE" else entry)
-        grouped.setdefault(event.kv.mod_revision, []).append(change)
-    return [Batch(revision, tuple(changes)) for revision, changes in sorted(grouped.items())]
+def _batch(batch: EventBatch) -> Batch:
+    return Batch(batch.revision, tuple(_change(event) for event in batch.events))
+
+
+def _change(event: Event) -> Change:
+    entry = entry_of(event.kv)
+    return Change(entry.key, None if event.type == "DELETE" else entry)

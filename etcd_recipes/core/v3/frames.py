@@ -8,6 +8,7 @@ Rules of this file
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from etcd_recipes.core.v3.replies import bad_json
@@ -15,6 +16,9 @@ from etcd_recipes.core.v3.replies import bad_json
 __all__ = ["Frames"]
 
 _SMALL = 65536
+_NO_OBJECT = re.compile(
+    rb"\s*[^\s{]"
+)  # looks at the beginning alone: a large event comes in many pieces
 _decoder = json.JSONDecoder()
 
 
@@ -46,7 +50,7 @@ class Frames:
             more, rest = self._objects(bytes(buffer))
             found += more
             buffer[:] = rest
-        elif buffer and not buffer.lstrip().startswith(b"{") and buffer.strip():
+        elif _NO_OBJECT.match(buffer):
             raise bad_json(self._endpoint, bytes(buffer))
         return found
 

@@ -1,25 +1,51 @@
 """The gateway: Actions out, decoded JSON back; one place that knows what every v3 call has in common.
 
+One call, from the outside in
+1. The client's own policy, if it was given one, walks again when no endpoint answered.
+2. The call carries the token of the client's user. If etcd refuses the token, a new one is fetched and
+   the call made once more: what is refused was not carried out.
+3. A path below ``/v3`` that is not there is tried below ``/v3beta``, where older servers have it.
+4. The cluster walks the endpoints. An answer counts if it is etcd's, and, when it must be fresh, not older
+   than what this client has seen (see `horizon`).
+
 Rules of this file
-1. No endpoint, no socket: the cluster walks. No keys: the requests and replies modules know those.
-2. A stream is decoded here into messages; an error inside it becomes the EtcdError or EndpointError that
-   a unary call would have raised.
+* No endpoint, no socket: the cluster walks. No keys: the requests and replies modules know those.
+* A stream is decoded here into messages; an error inside it becomes the EtcdError or EndpointError that
+  a unary call would have raised.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, TypeVar
 
+from etcd_recipes.core import retry, runtime
 from etcd_recipes.core.context import Context
-from etcd_recipes.core.errors import EndpointError, InvalidResponse
+from etcd_recipes.core.errors import (
+    ClusterError,
+    DeadlineExceeded,
+    EndpointError,
+    EtcdError,
+    InvalidResponse,
+    PermissionDenied,
+    ResponseError,
+    Unauthenticated,
+)
 from etcd_recipes.core.http.action import Action, Reply
 from etcd_recipes.core.http.cluster import Cluster
 from etcd_recipes.core.http.wire import Stream
-from etcd_recipes.core.v3 import replies
+from etcd_recipes.core.log import event_logger
+from etcd_recipes.core.v3 import replies, requests
 from etcd_recipes.core.v3.frames import Frames
+from etcd_recipes.core.v3.horizon import Horizon
+from etcd_recipes.core.v3.tokens import Token, Tokens
 
 __all__ = ["Answer", "Gateway", "Messages"]
+
+T = TypeVar("T")
+
+_ROOTS = ("/v3", "/v3beta")
 
 
 class Answer:
@@ -27,60 +53,236 @@ class Answer:
 
     __slots__ = ("body", "doubt", "endpoint")
 
-    def __init__(self, body: dict[str, Any], reply: Reply) -> None:
+    def __init__(self, body: dict[str, Any], endpoint: str, *, doubt: bool) -> None:
         self.body = body
-        self.endpoint = reply.endpoint
-        self.doubt = reply.doubt
+        self.endpoint = endpoint
+        self.doubt = doubt
 
 
 class Gateway:
-    """etcd's JSON gateway, on whichever endpoint answers."""
+    """etcd's JSON gateway, on whichever endpoint answers; `user` is a name and a password."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        *,
+        user: tuple[str, str] | None = None,
+        policy: retry.Policy | None = None,
+    ) -> None:
         self._cluster = cluster
+        self._user = user
+        self._tokens = None if user is None else Tokens(self._fetch_token)
+        self._policy = policy
+        self._horizon = Horizon()
+        self._proven: dict[str, float] = {}  # when a fresh answer was asked for, by endpoint
+        self._root = _ROOTS[0]
 
     @property
     def endpoints(self) -> tuple[str, ...]:
         """The endpoints that calls go to."""
         return self._cluster.endpoints
 
+    @property
+    def header_timeout(self) -> float | None:
+        """How long one endpoint may take to begin its answer, in seconds; None for as long as the call has."""
+        return self._cluster.header_timeout
+
     def call(self, action: Action, ctx: Context, *, at: str | None = None) -> Answer:
         """Send one request and give its decoded answer, from whichever endpoint, or from `at` alone.
 
         Raises ClusterError, ResponseError (EtcdError for etcd's own) or the Context's error.
         """
-        reply = self._cluster.send(action, ctx, replies.judge, at=at)
-        return Answer(replies.decode(reply), reply)
+        return self._made(action, ctx, lambda ready: self._send(ready, ctx, at))
 
     def stream(
-        self, action: Action, ctx: Context, *, after: str | None = None, at: str | None = None
+        self,
+        action: Action,
+        ctx: Context,
+        *,
+        begin: Callable[[Messages], None] = lambda _: None,
+        after: str | None = None,
+        at: str | None = None,
     ) -> Messages:
         """Open a stream and give its messages; errors as for `call`.
 
-        With `after` the endpoint that follows that one is asked first, and no endpoint is pinned; with
-        `at`, only that endpoint is asked.
+        An endpoint counts as having answered when `begin` returns. With `after` the endpoint that follows
+        that one is asked first, and no endpoint is pinned; with `at`, only that endpoint is asked.
         """
-        return Messages(self._cluster.open(action, ctx, replies.judge, after=after, at=at))
+
+        def begun(stream: Stream) -> Messages:
+            messages = Messages(stream, self._horizon)
+            begin(messages)
+            return messages
+
+        return self._made(
+            action,
+            ctx,
+            lambda ready: self._cluster.open(ready, ctx, replies.judge, begun, after=after, at=at),
+        )
+
+    def prove(self, endpoint: str, ctx: Context, within: float) -> None:
+        """Make sure that `endpoint` serves its cluster: EndpointError if not; ContextError if `ctx` ends.
+
+        An answer to any fresh call that was sent within the last seconds is proof enough; otherwise one
+        linearizable read is made, which takes a member that its cluster knows.
+        """
+        now = runtime.now()
+        proven = self._proven.get(endpoint)
+        if proven is not None and now - proven < within:
+            return
+        self._proven[endpoint] = now  # others need not ask as well, while this is under way
+        try:
+            self._probe(endpoint, ctx, within)
+        except BaseException:
+            self._proven.pop(endpoint, None)
+            raise
+
+    def _probe(self, endpoint: str, ctx: Context, within: float) -> None:
+        limited = ctx.child(self.header_timeout or within)
+        try:
+            self.call(requests.PROBE, limited, at=endpoint)
+        except EtcdError:
+            pass  # not allowed to read it, say: refused by a member that had to ask its cluster first
+        except ClusterError as error:
+            raise error.errors[0] from error
+        except ResponseError as error:
+            raise EndpointError(endpoint, str(error)) from error
+        except DeadlineExceeded as error:
+            ctx.check()
+            raise EndpointError(endpoint, "no answer in time", silent=True) from error
+
+    # -- steps 1 to 3 ----------------------------------------------------------------------------------------
+
+    def _made(self, action: Action, ctx: Context, make: Callable[[Action], T]) -> T:
+        """Step 1."""
+        return retry.walk(
+            self._policy, ctx, lambda: self._signed(action, ctx, make), replay=action.replay
+        )
+
+    def _signed(self, action: Action, ctx: Context, make: Callable[[Action], T]) -> T:
+        """Step 2. A watch whose token has died is told that its permission is denied."""
+        if self._tokens is None:
+            return self._rooted(action, make)
+        token = self._tokens.get(ctx)
+        try:
+            return self._rooted(_with_token(action, token), make)
+        except (Unauthenticated, PermissionDenied) as error:
+            hidden = isinstance(error, PermissionDenied) and action.path.endswith("/watch")
+            if not hidden and not isinstance(error, Unauthenticated):
+                raise
+        newer = self._tokens.get(ctx, refused=token)
+        return self._rooted(_with_token(action, newer), make)
+
+    def _fetch_token(self, ctx: Context) -> Token:
+        assert self._user is not None
+        action = requests.authenticate(*self._user)
+        try:
+            answer = self._rooted(action, lambda ready: self._send(ready, ctx, None))
+        except EtcdError as error:
+            if replies.auth_is_off(error):
+                return ""
+            raise
+        with replies.Reading(answer.endpoint):
+            return str(answer.body["token"])
+
+    def _rooted(self, action: Action, make: Callable[[Action], T]) -> T:
+        """Step 3."""
+        root = self._root
+        try:
+            return make(_below(root, action))
+        except replies.NoGateway:
+            other = _ROOTS[1 - _ROOTS.index(root)]
+            try:
+                made = make(_below(other, action))
+            except replies.NoGateway:
+                pass  # it is not there either: the first answer tells more
+            else:
+                self._root = other
+                return made
+            raise
+
+    # -- step 4 ----------------------------------------------------------------------------------------------
+
+    def _send(self, action: Action, ctx: Context, at: str | None) -> Answer:
+        before, sent = self._horizon.seen(), runtime.now()
+        bodies: dict[str, dict[str, Any]] = {}
+
+        def judge(reply: Reply) -> EndpointError | None:
+            refusal = replies.judge(reply)
+            if refusal is None:
+                body = bodies[reply.endpoint] = replies.decode(reply)
+                refusal = self._too_old(action, reply.endpoint, body, before)
+            return refusal
+
+        reply = self._cluster.send(action, ctx, judge, at=at)
+        if action.fresh:
+            self._proven[reply.endpoint] = sent
+        return Answer(bodies[reply.endpoint], reply.endpoint, doubt=reply.doubt)
+
+    def _too_old(
+        self, action: Action, endpoint: str, body: dict[str, Any], before: dict[str, int]
+    ) -> EndpointError | None:
+        """Give the reason to refuse an answer from the past, or None."""
+        with replies.Reading(endpoint):
+            cluster, revision = replies.cluster_of(body), replies.revision_of(body)
+        if not revision:
+            return None
+        seen = before.get(cluster, 0)
+        if action.fresh and not self._horizon.admit(cluster, revision, before, runtime.now()):
+            event_logger("http").warning(
+                "answer.too_old", endpoint=endpoint, revision=revision, seen=seen
+            )
+            return EndpointError(
+                endpoint,
+                f"its answer is of revision {revision}, but the cluster has been at {seen}: "
+                "this member is behind, or was restored from a backup",
+                maybe_applied=not action.replay,
+            )
+        if action.fresh and revision < seen:
+            event_logger("http").error("history.went_back", revision=revision, seen=seen)
+        self._horizon.note(cluster, revision)
+        return None
+
+
+def _with_token(action: Action, token: Token) -> Action:
+    if not token:
+        return action
+    return replace(action, headers={**action.headers, "Authorization": token})
+
+
+def _below(root: str, action: Action) -> Action:
+    if root == _ROOTS[0]:
+        return action
+    return replace(action, path=root + action.path.removeprefix(_ROOTS[0]))
 
 
 class Messages:
     """The messages of one stream, in order."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream, horizon: Horizon) -> None:
         self._stream = stream
+        self._horizon = horizon
         self._frames = Frames(stream.endpoint)
         self.endpoint = stream.endpoint
 
-    def read(self, quiet: float | None = None) -> Iterator[dict[str, Any]]:
-        """Give the results that arrive next, at least one; nothing when the server has ended the stream.
+    def lend(self, ctx: Context) -> None:
+        """Let `ctx` limit the stream from now on; only by the thread that reads."""
+        self._stream.lend(ctx)
+
+    def ready(self, quiet: float | None) -> bool:
+        """Wait until `read` would not have to; False when nothing came for `quiet` seconds or in time."""
+        return self._stream.ready(quiet)
+
+    def read(self, quiet: float | None = None) -> list[dict[str, Any]]:
+        """Give the results that arrive next, at least one; none when the server has ended the stream.
 
         Raises EndpointError when the connection broke or nothing came for `quiet` seconds, EtcdError
         when the server says why it ends, and the Context's error.
         """
         while piece := self._stream.read(quiet):
             if messages := self._frames.feed(piece):
-                return iter([self._result(message) for message in messages])
-        return iter(())
+                return [self._result(message) for message in messages]
+        return []
 
     def _result(self, message: dict[str, Any]) -> dict[str, Any]:
         error = replies.stream_error(message, self.endpoint)
@@ -93,6 +295,8 @@ class Messages:
             raise InvalidResponse(
                 f"{self.endpoint} sent a stream message of an unknown shape", endpoint=self.endpoint
             )
+        with replies.Reading(self.endpoint):
+            self._horizon.note(replies.cluster_of(result), replies.revision_of(result))
         return result
 
     def close(self) -> None:

@@ -1,5 +1,11 @@
 # ruff: noqa: A002 (`id` is the contract's name)
-"""Leases of the v3 API. Each method is one request of the gateway, named in its docstring."""
+"""Leases of the v3 API. Each method is one request of the gateway, named in its docstring.
+
+Each raises ClusterError, ResponseError (EtcdError for etcd's own errors, with its code and words) or the
+Context's error; an argument that makes no sense is a TypeError or a ValueError, and nothing is sent. A
+lease id is an int64. etcd gives out positive ones; one that somebody else chose may be negative, and is
+taken everywhere but in `grant`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +15,7 @@ from etcd_recipes.core.context import Context, limit
 from etcd_recipes.core.errors import LeaseNotFound
 from etcd_recipes.core.v3 import replies, requests
 from etcd_recipes.core.v3.gateway import Gateway
-from etcd_recipes.core.v3.values import LeaseGrant, LeaseStatus
+from etcd_recipes.core.v3.values import LeaseGrant, LeaseStatus, to_int64
 
 __all__ = ["Lease"]
 
@@ -29,17 +35,19 @@ class Lease:
         timeout: float | None = None,
         ctx: Context | None = None,
     ) -> LeaseGrant:
-        """Grant a lease of `ttl` seconds, rounded up. POST /v3/lease/grant. LeaseExists if `id` is in use.
+        """Grant a lease of `ttl` seconds, rounded up to whole ones. POST /v3/lease/grant.
 
-        The server may grant more: its minimum is 1.5 election timeouts. Without an `id` of your own it
-        is not repeated when its reply is lost.
+        The server may grant more: its minimum is 1.5 election timeouts, which is 2 s if it was not told
+        otherwise. Without an `id` of your own (0) it is not repeated when its reply is lost, and a lease
+        that nobody knows of may then live for its ttl: ClusterError.maybe_applied. With one it is.
+
+        LeaseExists if `id` is in use, maybe by this call's own first copy. ValueError for a ttl that is not
+        above 0, EtcdError (code 11) for one that the server finds too large (9,000,000,000 s).
         """
-        answer = self._gateway.call(
-            requests.lease_grant(math.ceil(ttl), id), self._limit(timeout, ctx)
-        )
+        action = requests.lease_grant(_whole_seconds(ttl), to_int64(id, "a lease id", least=0))
+        answer = self._gateway.call(action, self._limit(timeout, ctx))
         with replies.Reading(answer.endpoint):
-            body = answer.body
-            return LeaseGrant(int(body["ID"]), int(body["TTL"]), replies.revision_of(body))
+            return replies.lease_grant(answer.body)
 
     def keep_alive_once(
         self,
@@ -48,12 +56,22 @@ class Lease:
         timeout: float | None = None,
         ctx: Context | None = None,
     ) -> int:
-        """Start the ttl anew and give it, in seconds. POST /v3/lease/keepalive. LeaseNotFound if it is gone."""
-        answer = self._gateway.call(requests.keep_alive(id), self._limit(timeout, ctx))
+        """Start the ttl anew and give it, in seconds. POST /v3/lease/keepalive. LeaseNotFound if it is gone.
+
+        Count the ttl from when you called, not from when this returned. Some servers (before 3.4.38, 3.5.23
+        and 3.6.5) may renew a lease that was revoked a moment ago: `time_to_live` is the second witness.
+        """
+        action = requests.keep_alive(to_int64(id, "a lease id"))
+        answer = self._gateway.call(action, self._limit(timeout, ctx))
         with replies.Reading(answer.endpoint):
             ttl = replies.keep_alive_ttl(answer.body)
-        if ttl <= 0:
-            raise LeaseNotFound(f"lease {id:x} is gone", code=5, endpoint=answer.endpoint)
+        if ttl <= 0:  # etcd has no words for it here, so these are the ones that it has elsewhere
+            raise LeaseNotFound(
+                "etcdserver: requested lease not found",
+                code=5,
+                cause=f"lease {id:x}",
+                endpoint=answer.endpoint,
+            )
         return ttl
 
     def time_to_live(
@@ -66,9 +84,10 @@ class Lease:
     ) -> LeaseStatus:
         """Give what is left of a lease, with its keys if asked for. POST /v3/lease/timetolive.
 
-        ``ttl`` is -1 when there is no such lease.
+        ``ttl`` is -1 when there is no such lease, and 0 in the last second of one that still lives.
         """
-        answer = self._gateway.call(requests.time_to_live(id, keys=keys), self._limit(timeout, ctx))
+        action = requests.time_to_live(to_int64(id, "a lease id"), keys=keys)
+        answer = self._gateway.call(action, self._limit(timeout, ctx))
         with replies.Reading(answer.endpoint):
             return replies.lease_status(answer.body)
 
@@ -79,14 +98,27 @@ class Lease:
         timeout: float | None = None,
         ctx: Context | None = None,
     ) -> None:
-        """End a lease and delete its keys. POST /v3/lease/revoke. LeaseNotFound if there is none."""
-        self._gateway.call(requests.lease_revoke(id), self._limit(timeout, ctx))
+        """End a lease and delete its keys, at one revision. POST /v3/lease/revoke.
+
+        LeaseNotFound if there is none, maybe because this call's own first copy has ended it: it is
+        repeated when its reply is lost.
+        """
+        action = requests.lease_revoke(to_int64(id, "a lease id"))
+        self._gateway.call(action, self._limit(timeout, ctx))
 
     def list(self, *, timeout: float | None = None, ctx: Context | None = None) -> tuple[int, ...]:
         """Give the ids of all leases. POST /v3/lease/leases."""
         answer = self._gateway.call(requests.lease_list(), self._limit(timeout, ctx))
         with replies.Reading(answer.endpoint):
-            return tuple(int(lease["ID"]) for lease in answer.body.get("leases", ()))
+            return replies.lease_ids(answer.body)
 
     def _limit(self, timeout: float | None, ctx: Context | None) -> Context:
         return limit(timeout, ctx, default=self._default_timeout)
+
+
+def _whole_seconds(ttl: float) -> int:
+    if isinstance(ttl, bool) or not isinstance(ttl, int | float):
+        raise TypeError(f"a ttl is a number of seconds, not {type(ttl).__name__}")
+    if not 0 < ttl < math.inf:
+        raise ValueError(f"a ttl is a number of seconds above 0, not {ttl!r}")
+    return to_int64(math.ceil(ttl), "a ttl")

@@ -7,12 +7,14 @@ Rules of this file
    the same refusal is 400 on one version and 412 on the next.
 
 What an answer that is not a result means (`judge`)
-    code 14 (unavailable), "no leader"      this member cannot; not carried out; ask the next
-    code 14, "leader changed"               the read was not served; a write may have been
-    code 14, 13, 4, 2 with time out, 1      nobody can tell; ask the next only if it may be replayed
+    "no leader", or `_BEFORE_IT_BEGAN`      this member cannot; not carried out; ask the next
+    code 14 (unavailable), 13, 4, 1         nobody can tell; ask the next only if it may be replayed
+    code 2 with words that are unknown      the same: "context deadline exceeded", and other failures of
+                                            etcd's insides that have no code of their own
     HTTP 5xx without etcd's JSON            a proxy in front of a dead member: nobody can tell
-    any other code of etcd                  etcd's own answer: an EtcdError
+    any other code of etcd                  etcd's own answer, nothing was done: an EtcdError
     anything else                           not etcd: InvalidResponse or EmptyResponse
+"leader changed", for one, is code 14: the read was not served, a write may have been carried out.
 """
 
 from __future__ import annotations
@@ -27,28 +29,52 @@ from etcd_recipes.core.errors import (
     EmptyResponse,
     EndpointError,
     EtcdError,
+    FutureRevision,
     InvalidResponse,
+    KeyNotFound,
     LeaseExists,
     LeaseNotFound,
+    MemberExists,
+    MemberNotFound,
     NoLeader,
+    NoSpace,
     PermissionDenied,
+    RequestTooLarge,
     ResponseError,
+    RoleExists,
+    RoleNotFound,
     Unauthenticated,
+    UserExists,
+    UserNotFound,
 )
 from etcd_recipes.core.http.action import Reply
 from etcd_recipes.core.v3.values import (
     DeleteResult,
     Event,
     KeyValue,
+    LeaseGrant,
     LeaseStatus,
     PutResult,
     RangeResult,
     TxnResult,
 )
 
-__all__ = ["bad_json", "decode", "error_of", "judge", "stream_error"]
+__all__ = [
+    "NoGateway",
+    "auth_is_off",
+    "bad_json",
+    "cluster_of",
+    "decode",
+    "error_of",
+    "judge",
+    "stream_error",
+]
 
 _CANCELLED, _UNKNOWN, _DEADLINE, _INTERNAL, _UNAVAILABLE = 1, 2, 4, 13, 14
+
+
+class NoGateway(InvalidResponse):
+    """The path is not there: the request was not carried out."""
 
 
 # -- is it an answer? ----------------------------------------------------------------------------------------
@@ -59,7 +85,7 @@ def judge(reply: Reply) -> EndpointError | None:
     if reply.status == 200:
         return _judge_stream_form(reply)
     body = _error_body(reply)
-    if body is None or (reply.status >= 500 and not _has_code(body)):
+    if body is None or not _has_code(body):
         if reply.status >= 500 and reply.status != 501:  # 501: a web server that knows no POST
             return EndpointError(
                 reply.endpoint,
@@ -71,7 +97,7 @@ def judge(reply: Reply) -> EndpointError | None:
 
 
 def _has_code(body: Mapping[str, Any]) -> bool:
-    """Tell whether it is etcd's own error; a proxy in front of a dead member sends a message alone."""
+    """Tell whether it is etcd's own error; proxies and others send a message alone."""
     return "code" in body or "grpc_code" in body
 
 
@@ -86,13 +112,34 @@ def _judge_stream_form(reply: Reply) -> EndpointError | None:
 
 def _judge_error(body: Mapping[str, Any], endpoint: str) -> EndpointError | None:
     error = error_of(body, endpoint)
-    if error.code == _UNAVAILABLE or isinstance(error, NoLeader):
-        certain = isinstance(error, NoLeader)
-        return EndpointError(endpoint, error.message, maybe_applied=not certain)
-    timed_out = error.code == _UNKNOWN and "deadline exceeded" in error.message
-    if timed_out or error.code in (_CANCELLED, _DEADLINE, _INTERNAL):
-        return EndpointError(endpoint, error.message, maybe_applied=True)
-    raise error
+    certain = isinstance(error, NoLeader) or any(w in error.message for w in _BEFORE_IT_BEGAN)
+    if not certain and not _in_doubt(error):
+        raise error
+    return EndpointError(
+        endpoint,
+        error.message,
+        maybe_applied=not certain,
+        code=error.code,
+        message=error.message,
+    )
+
+
+_BEFORE_IT_BEGAN = (
+    "too many requests",  # the member is behind with what it has accepted already
+    "rpc not supported for learner",
+    "not capable",  # it is starting
+    "raft proposal dropped",
+    "unhealthy cluster",  # so that no change of its members is begun
+)
+"""What a member says that does not even begin with a request; another one may."""
+
+
+def _in_doubt(error: EtcdError) -> bool:
+    """Tell whether nobody knows what became of the request."""
+    if error.code == _UNKNOWN:
+        # Some refusals have it too: those whose words are known, and those of the auth store.
+        return type(error) is EtcdError and not error.message.startswith("auth: ")
+    return error.code in (_CANCELLED, _DEADLINE, _INTERNAL, _UNAVAILABLE)
 
 
 def _error_body(reply: Reply) -> Mapping[str, Any] | None:
@@ -119,15 +166,28 @@ def error_of(body: Mapping[str, Any], endpoint: str = "") -> EtcdError:
 _BY_WORDS: tuple[tuple[str, type[EtcdError]], ...] = (
     ("no leader", NoLeader),
     ("not a primary lessor", NoLeader),
+    ("not leader", NoLeader),
     ("requested lease not found", LeaseNotFound),
     ("lease already exists", LeaseExists),
     ("required revision has been compacted", Compacted),
+    ("required revision is a future revision", FutureRevision),
+    ("etcdserver: key not found", KeyNotFound),
+    ("request is too large", RequestTooLarge),
+    ("received message larger than max", RequestTooLarge),
+    ("database space exceeded", NoSpace),
     ("permission denied", PermissionDenied),
     ("invalid auth token", Unauthenticated),
     ("user name is empty", Unauthenticated),
     ("authentication failed", Unauthenticated),
     ("auth revision", Unauthenticated),
     ("revision of auth store is old", Unauthenticated),
+    ("user name not found", UserNotFound),
+    ("user name already exists", UserExists),
+    ("role name not found", RoleNotFound),
+    ("role name already exists", RoleExists),
+    ("member not found", MemberNotFound),
+    ("member ID already exist", MemberExists),
+    ("Peer URLs already exists", MemberExists),
 )
 
 
@@ -140,8 +200,13 @@ def _class_of(code: int, message: str) -> type[EtcdError]:
 
 def _not_etcd(reply: Reply) -> ResponseError:
     if reply.status == 404:
-        hint = "etcd's v3 gateway is not there: is this etcd, and is its gateway on (--enable-grpc-gateway)?"
-    elif 300 <= reply.status < 400:
+        return NoGateway(
+            f"{reply.endpoint} answered with HTTP status 404 and {_excerpt(reply.body)}; etcd's v3 gateway "
+            "is not there: is this etcd, and is its gateway on (--enable-grpc-gateway, which is off by "
+            "default when etcd has a configuration file; a grpc-proxy has none)?",
+            endpoint=reply.endpoint,
+        )
+    if 300 <= reply.status < 400:
         hint = "a redirect, which etcd's v3 gateway never sends: is this etcd?"
     else:
         hint = "not an answer of etcd's v3 gateway: is this etcd?"
@@ -216,6 +281,16 @@ def revision_of(body: Mapping[str, Any]) -> int:
     return int(body.get("header", {}).get("revision", 0))
 
 
+def cluster_of(body: Mapping[str, Any]) -> str:
+    """Give the cluster's id in the header, "" if there is none."""
+    return str(body.get("header", {}).get("cluster_id", ""))
+
+
+def auth_is_off(error: EtcdError) -> bool:
+    """Tell whether etcd gave no token because it wants none."""
+    return error.code == 9 and "authentication is not enabled" in error.message
+
+
 def key_value(body: Mapping[str, Any]) -> KeyValue:
     """Read a key."""
     return KeyValue(
@@ -273,6 +348,16 @@ def _op_result(
     if "response_delete_range" in body:
         return delete_result(body["response_delete_range"], revision)
     return txn_result(body["response_txn"], revision)
+
+
+def lease_grant(body: Mapping[str, Any]) -> LeaseGrant:
+    """Read a lease as it was granted."""
+    return LeaseGrant(int(body["ID"]), int(body["TTL"]), revision_of(body))
+
+
+def lease_ids(body: Mapping[str, Any]) -> tuple[int, ...]:
+    """Read the ids of all leases."""
+    return tuple(int(lease["ID"]) for lease in body.get("leases", ()))
 
 
 def keep_alive_ttl(body: Mapping[str, Any]) -> int:

@@ -10,14 +10,18 @@ Rules of this file
 from __future__ import annotations
 
 import json
+import math
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from etcd_recipes.core.http.action import Action
-from etcd_recipes.core.v3.values import Compare, Op
+from etcd_recipes.core.v3.txn import Compare, Op
 
 __all__ = [
+    "authenticate",
+    "compact",
     "keep_alive",
     "lease_grant",
     "lease_list",
@@ -39,11 +43,55 @@ def _b64(raw: bytes) -> str:
     return b64encode(raw).decode("ascii")
 
 
-def unary(path: str, body: dict[str, Any], *, replay: bool, what: str) -> Action:
-    """Build one request with one answer."""
+def unary(
+    path: str,
+    body: dict[str, Any],
+    *,
+    replay: bool,
+    what: str,
+    fresh: bool = False,
+    patience: float | None = None,
+    preflight: Action | None = None,
+) -> Action:
+    """Build one request with one answer.
+
+    `fresh` for one that must not tell of the past; `patience` for one that cannot wait as long as others
+    for the next endpoint (seconds), or must wait longer.
+    """
     return Action(
-        f"/v3/{path}", _compact(body).encode(), replay=replay, what=what, headers=REQUIRE_LEADER
+        f"/v3/{path}",
+        _compact(body).encode(),
+        replay=replay,
+        what=what,
+        headers=REQUIRE_LEADER,
+        fresh=fresh,
+        header_timeout=patience,
+        preflight=preflight,
     )
+
+
+PROBE = unary(
+    "kv/range",
+    {"key": _b64(b"\0"), "keys_only": True},
+    replay=True,
+    what="probe the member",
+    fresh=True,
+)
+"""A linearizable read of a key that nobody has: the cheapest thing that a lost member cannot answer."""
+
+
+def proposal(
+    path: str, body: dict[str, Any], *, replay: bool, what: str, fresh: bool = False
+) -> Action:
+    """Build a request that takes a leader: after trouble, a member has to show that it knows one."""
+    return unary(path, body, replay=replay, what=what, fresh=fresh, preflight=PROBE)
+
+
+def authenticate(name: str, password: str) -> Action:
+    """Build the question for a token; a second one does no harm."""
+    body = _compact({"name": name, "password": password}).encode()
+    what = f"authenticate as {name!r}"
+    return Action("/v3/auth/authenticate", body, replay=True, what=what, secret=True)
 
 
 # -- key-value -------------------------------------------------------------------------------------------------
@@ -54,26 +102,40 @@ def range_body(op: Op) -> dict[str, Any]:
     body: dict[str, Any] = {"key": _b64(op.key)}
     if op.range_end:
         body["range_end"] = _b64(op.range_end)
-    if op.limit:
-        body["limit"] = str(op.limit)
-    if op.sort_by is not None:
+    if op.sort_by is not None and (op.sort_by, op.descending) != ("KEY", False):
+        # By key is etcd's own order: asked for by name, it makes the server read the whole range first.
         body["sort_target"] = op.sort_by
         body["sort_order"] = "DESCEND" if op.descending else "ASCEND"
-    if op.keys_only:
-        body["keys_only"] = True
-    if op.max_create_revision:
-        body["max_create_revision"] = str(op.max_create_revision)
-    return body
+    body |= {name: str(number) for name in _RANGE_NUMBERS if (number := getattr(op, name))}
+    return body | _flags(op, _RANGE_FLAGS)
+
+
+_RANGE_NUMBERS = (
+    "limit",
+    "revision",
+    "min_mod_revision",
+    "max_mod_revision",
+    "min_create_revision",
+    "max_create_revision",
+)
+_RANGE_FLAGS = ("keys_only", "count_only", "serializable")
 
 
 def put_body(op: Op) -> dict[str, Any]:
     """Build the body of a put."""
-    body: dict[str, Any] = {"key": _b64(op.key), "value": _b64(op.value)}
+    body: dict[str, Any] = {"key": _b64(op.key)}
+    if not op.ignore_value:
+        body["value"] = _b64(op.value)
     if op.lease:
         body["lease"] = str(op.lease)
-    if op.prev_kv:
-        body["prev_kv"] = True
-    return body
+    return body | _flags(op, _PUT_FLAGS)
+
+
+_PUT_FLAGS = ("prev_kv", "ignore_value", "ignore_lease")
+
+
+def _flags(op: Op, names: tuple[str, ...]) -> dict[str, bool]:
+    return {name: True for name in names if getattr(op, name)}
 
 
 def delete_body(op: Op) -> dict[str, Any]:
@@ -130,34 +192,28 @@ def _compare_body(compare: Compare) -> dict[str, Any]:
     return body
 
 
-def range_(
-    op: Op, *, serializable: bool = False, revision: int = 0, count_only: bool = False
-) -> Action:
+def range_(op: Op) -> Action:
     """Build a range request."""
-    body = range_body(op)
-    if serializable:
-        body["serializable"] = True
-    if revision:
-        body["revision"] = str(revision)
-    if count_only:
-        body["count_only"] = True
-    return unary("kv/range", body, replay=True, what=f"read {_name(op)}")
+    body, what = range_body(op), f"read {_name(op)}"
+    action = unary("kv/range", body, replay=True, what=what, fresh=not op.serializable)
+    return _of_any_member(action) if op.serializable else action
 
 
-def put(op: Op, *, ignore_value: bool = False, ignore_lease: bool = False) -> Action:
+def _of_any_member(action: Action) -> Action:
+    """Give the request as it goes to a member whose own state will do, even if it has lost its leader."""
+    return replace(action, headers={})
+
+
+def put(op: Op) -> Action:
     """Build a put request: not to be replayed, for a late copy would undo somebody else's later put."""
-    body = put_body(op)
-    if ignore_value:
-        body["ignore_value"] = True
-        del body["value"]
-    if ignore_lease:
-        body["ignore_lease"] = True
-    return unary("kv/put", body, replay=False, what=f"put {_name(op)}")
+    return proposal("kv/put", put_body(op), replay=False, what=f"put {_name(op)}", fresh=True)
 
 
 def delete(op: Op) -> Action:
     """Build a delete request: not to be replayed, for the reasons of `put`."""
-    return unary("kv/deleterange", delete_body(op), replay=False, what=f"delete {_name(op)}")
+    return proposal(
+        "kv/deleterange", delete_body(op), replay=False, what=f"delete {_name(op)}", fresh=True
+    )
 
 
 def txn(
@@ -169,7 +225,23 @@ def txn(
     what: str = "transaction",
 ) -> Action:
     """Build a transaction; `replay` only if carrying it out again, even much later, does no harm."""
-    return unary("kv/txn", txn_body(compare, success, failure), replay=replay, what=what)
+    ops = (*success, *failure)
+    serializable = {op.serializable for op in ops} == {True}
+    build = unary if all(op.only_reads for op in ops) else proposal
+    body = txn_body(compare, success, failure)
+    action = build("kv/txn", body, replay=replay, what=what, fresh=not serializable)
+    return _of_any_member(action) if serializable else action
+
+
+def compact(revision: int, *, physical: bool) -> Action:
+    """Build a compaction: a late copy finds it done, or a later one.
+
+    A physical one is answered when the work is done, which is no sign of a dead endpoint.
+    """
+    body: dict[str, Any] = {"revision": str(revision)} | ({"physical": True} if physical else {})
+    what = f"compact up to revision {revision}"
+    action = proposal("kv/compaction", body, replay=True, what=what)
+    return replace(action, header_timeout=math.inf) if physical else action
 
 
 def _name(op: Op) -> str:
@@ -183,23 +255,25 @@ def _name(op: Op) -> str:
 def lease_grant(ttl: int, id_: int = 0) -> Action:
     """Build a grant: with an id of our own a second copy is refused, so it may be replayed."""
     body = {"TTL": str(ttl)} | ({"ID": str(id_)} if id_ else {})
-    return unary("lease/grant", body, replay=id_ != 0, what="grant a lease")
+    return proposal("lease/grant", body, replay=id_ != 0, what="grant a lease")
 
 
-def keep_alive(id_: int) -> Action:
+def keep_alive(id_: int, *, patience: float | None = None) -> Action:
     """Build one renewal."""
-    return unary("lease/keepalive", {"ID": str(id_)}, replay=True, what=f"renew lease {id_:x}")
+    body, what = {"ID": str(id_)}, f"renew lease {id_:x}"
+    return unary("lease/keepalive", body, replay=True, what=what, patience=patience)
 
 
-def time_to_live(id_: int, *, keys: bool) -> Action:
+def time_to_live(id_: int, *, keys: bool, patience: float | None = None) -> Action:
     """Build the question for what is left of a lease, and for the keys attached to it."""
     body: dict[str, Any] = {"ID": str(id_)} | ({"keys": True} if keys else {})
-    return unary("lease/timetolive", body, replay=True, what=f"look at lease {id_:x}")
+    what = f"look at lease {id_:x}"
+    return unary("lease/timetolive", body, replay=True, what=what, patience=patience)
 
 
 def lease_revoke(id_: int) -> Action:
     """Build a revocation."""
-    return unary("lease/revoke", {"ID": str(id_)}, replay=True, what=f"revoke lease {id_:x}")
+    return proposal("lease/revoke", {"ID": str(id_)}, replay=True, what=f"revoke lease {id_:x}")
 
 
 def lease_list() -> Action:
@@ -218,8 +292,9 @@ def watch_create(
     prev_kv: bool = False,
     filters: Sequence[str] = (),
     progress_notify: bool = False,
+    fragment: bool = False,
 ) -> dict[str, Any]:
-    """Build one create_request of a watch stream."""
+    """Build one create_request of a watch stream; with `fragment`, large messages come in pieces."""
     body: dict[str, Any] = {"key": _b64(key)}
     if range_end:
         body["range_end"] = _b64(range_end)
@@ -231,6 +306,8 @@ def watch_create(
         body["filters"] = list(filters)
     if progress_notify:
         body["progress_notify"] = True
+    if fragment:
+        body["fragment"] = True
     return body
 
 

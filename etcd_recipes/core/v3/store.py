@@ -38,18 +38,13 @@ from etcd_recipes.core.store import (
 from etcd_recipes.core.v3 import replies, requests
 from etcd_recipes.core.v3.feed import V3Feed, entry_of
 from etcd_recipes.core.v3.gateway import Gateway
-from etcd_recipes.core.v3.values import (
-    Compare,
-    Op,
-    RangeResult,
-    TxnResult,
-    prefix_range,
-    to_bytes,
-)
+from etcd_recipes.core.v3.txn import Compare, Op
+from etcd_recipes.core.v3.values import RangeResult, TxnResult, prefix_range, to_bytes
 
 __all__ = ["V3Store"]
 
 
+_ATTEMPTS_PER_TTL = 6
 _LEASE_ID = re.compile(r"[0-9a-f]{1,16}")
 
 
@@ -241,7 +236,9 @@ class V3Store:
         raw = [(to_bytes(key), b"") for key in (*keys, own) if key is not None]
         if prefix is not None:
             raw.append(prefix_range(to_bytes(prefix)))
-        creates = [requests.watch_create(key, end, start_revision=start) for key, end in raw]
+        creates = [
+            requests.watch_create(key, end, start_revision=start, fragment=True) for key, end in raw
+        ]
         what = f"watch {' and '.join(repr(k.decode('utf-8', 'replace')) for k, _ in raw)}"
         return V3Feed(self._gateway, creates, ctx, what=what, after=after, quiet=quiet)
 
@@ -278,13 +275,15 @@ class V3Grant:
         self._gateway = gateway
         self.id = id_
         self.ttl = ttl
+        # Twice as fast as the renewals come, so that a dead member costs one of them and not the lease.
+        self._patience = min(ttl / _ATTEMPTS_PER_TTL, gateway.header_timeout or math.inf)
 
     def renew(self, ctx: Context, *, keys: bool = False) -> Renewal:
         """One request; with `keys` a second one, which is also a second witness that the lease lives.
 
         Some servers answer a renewal of a revoked lease with success.
         """
-        answer = self._gateway.call(requests.keep_alive(self.id), ctx)
+        answer = self._gateway.call(requests.keep_alive(self.id, patience=self._patience), ctx)
         with replies.Reading(answer.endpoint):
             ttl = replies.keep_alive_ttl(answer.body)
         if ttl <= 0:
@@ -292,7 +291,8 @@ class V3Grant:
         return Renewal(ttl, self._keys(ctx) if keys else None)
 
     def _keys(self, ctx: Context) -> frozenset[str]:
-        answer = self._gateway.call(requests.time_to_live(self.id, keys=True), ctx)
+        action = requests.time_to_live(self.id, keys=True, patience=self._patience)
+        answer = self._gateway.call(action, ctx)
         with replies.Reading(answer.endpoint):
             status = replies.lease_status(answer.body)
         if status.ttl < 0:

@@ -1,40 +1,72 @@
-"""What the v3 API takes and gives: frozen values.
+"""What the v3 API gives, and what stands in what it takes: frozen values, checked bytes and numbers.
 
 Rules of this file
 1. Values only: no wire format, no socket, no clock.
 2. Keys and values go in as ``str`` (UTF-8) or ``bytes`` and come out as ``bytes``; ``.text`` decodes.
+3. What etcd has no type for is a TypeError or ValueError here, before anything is sent: its JSON would
+   take ``True`` for a 1, and ignore what it does not know.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 __all__ = [
-    "Compare",
-    "Comparison",
     "DeleteResult",
     "Event",
     "KeyValue",
     "LeaseGrant",
     "LeaseStatus",
-    "Op",
     "PutResult",
     "RangeResult",
     "TxnResult",
     "prefix_end",
     "prefix_range",
+    "span",
     "to_bytes",
+    "to_int64",
 ]
+
+_INT64 = 2**63
 
 
 def to_bytes(text: str | bytes, what: str = "key") -> bytes:
-    """Give `text` as bytes; TypeError, naming `what`, when it is neither str nor bytes."""
+    """Give `text` as bytes; TypeError, naming `what`, when it is neither str nor bytes.
+
+    Text is written as UTF-8, and the lone surrogates that stand for bytes in it (``surrogateescape``)
+    as these bytes; ValueError for other surrogates.
+    """
     if isinstance(text, str):
-        return text.encode("utf-8", "surrogateescape")
+        try:
+            return text.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError as error:
+            raise ValueError(
+                f"a {what} must be text that UTF-8 can hold, or bytes: "
+                f"the character at {error.start} is {text[error.start]!r}"
+            ) from None
     if isinstance(text, bytes):
         return text
     raise TypeError(f"a {what} is str or bytes, not {type(text).__name__}")
+
+
+def to_int64(number: int, what: str, *, least: int = -_INT64) -> int:
+    """Give `number`; TypeError when it is no int (a bool is none), ValueError when etcd cannot hold it."""
+    if isinstance(number, bool) or not isinstance(number, int):
+        raise TypeError(f"{what} is an int, not {type(number).__name__}")
+    if not least <= number < _INT64:
+        raise ValueError(f"{what} is {least} or more and below 2**63, not {number}")
+    return int(number)
+
+
+def span(key: str | bytes, range_end: str | bytes | None, prefix: bool) -> tuple[bytes, bytes]:
+    """Give the first key and the range end, b"" for one key alone; ValueError for a prefix with an end."""
+    raw = to_bytes(key)
+    if not prefix:
+        return raw, b"" if range_end is None else to_bytes(range_end, "range_end")
+    if range_end is not None:
+        raise ValueError("give either range_end or prefix=True, not both")
+    return prefix_range(raw)
 
 
 def prefix_range(prefix: bytes) -> tuple[bytes, bytes]:
@@ -76,7 +108,11 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class RangeResult:
-    """What a range found: `kvs` in the order asked for, `count` in the whole range, `more` beyond the limit."""
+    """What a range found: `kvs` in the order asked for, and whether there are `more` beyond the limit.
+
+    `count` is how many keys the range has, whatever the limit; etcd counts those too that the filters by
+    revision have left out.
+    """
 
     kvs: tuple[KeyValue, ...]
     count: int
@@ -128,170 +164,3 @@ class LeaseStatus:
     granted_ttl: int
     keys: tuple[bytes, ...]
     revision: int
-
-
-# -- transactions --------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Comparison:
-    """One side of a comparison; write ``Compare.version("k") == 0`` to get the whole."""
-
-    target: Literal["VALUE", "VERSION", "CREATE", "MOD", "LEASE"]
-    key: bytes
-    range_end: bytes = b""
-
-    def __eq__(self, other: object) -> Compare:  # type: ignore[override]
-        return self._with("EQUAL", other)
-
-    def __ne__(self, other: object) -> Compare:  # type: ignore[override]
-        return self._with("NOT_EQUAL", other)
-
-    def __gt__(self, other: int | str | bytes) -> Compare:
-        return self._with("GREATER", other)
-
-    def __lt__(self, other: int | str | bytes) -> Compare:
-        return self._with("LESS", other)
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def _with(
-        self, result: Literal["EQUAL", "NOT_EQUAL", "GREATER", "LESS"], other: object
-    ) -> Compare:
-        operand: int | bytes
-        if self.target == "VALUE":
-            if not isinstance(other, str | bytes):
-                raise TypeError(
-                    f"a value is compared with str or bytes, not {type(other).__name__}"
-                )
-            operand = to_bytes(other, "value")
-        else:
-            if isinstance(other, bool) or not isinstance(other, int):
-                raise TypeError(
-                    f"{self.target} is compared with an int, not {type(other).__name__}"
-                )
-            operand = other
-        return Compare(self.target, result, self.key, operand, self.range_end)
-
-
-@dataclass(frozen=True, slots=True)
-class Compare:
-    """One condition of a transaction: ``Compare.value(k) == v``, ``Compare.create_revision(k) == 0`` ...
-
-    With `prefix=True` it must hold for every key that begins with the key.
-    """
-
-    target: Literal["VALUE", "VERSION", "CREATE", "MOD", "LEASE"]
-    result: Literal["EQUAL", "NOT_EQUAL", "GREATER", "LESS"]
-    key: bytes
-    operand: int | bytes
-    range_end: bytes = b""
-
-    @staticmethod
-    def value(key: str | bytes, *, prefix: bool = False) -> Comparison:
-        """Compare the value (with str or bytes)."""
-        return _side("VALUE", key, prefix)
-
-    @staticmethod
-    def version(key: str | bytes, *, prefix: bool = False) -> Comparison:
-        """Compare how often the key was written since it was created; 0 for a key that is not there."""
-        return _side("VERSION", key, prefix)
-
-    @staticmethod
-    def create_revision(key: str | bytes, *, prefix: bool = False) -> Comparison:
-        """Compare the revision of its creation; 0 for a key that is not there."""
-        return _side("CREATE", key, prefix)
-
-    @staticmethod
-    def mod_revision(key: str | bytes, *, prefix: bool = False) -> Comparison:
-        """Compare the revision of its last change; 0 for a key that is not there."""
-        return _side("MOD", key, prefix)
-
-    @staticmethod
-    def lease(key: str | bytes, *, prefix: bool = False) -> Comparison:
-        """Compare the lease id; 0 for a key without one."""
-        return _side("LEASE", key, prefix)
-
-
-def _side(
-    target: Literal["VALUE", "VERSION", "CREATE", "MOD", "LEASE"], key: str | bytes, prefix: bool
-) -> Comparison:
-    start, end = _span(key, prefix)
-    return Comparison(target, start, end)
-
-
-def _span(key: str | bytes, prefix: bool) -> tuple[bytes, bytes]:
-    raw = to_bytes(key)
-    return prefix_range(raw) if prefix else (raw, b"")
-
-
-@dataclass(frozen=True, slots=True)
-class Op:
-    """One operation of a transaction, made by ``Op.put``, ``Op.get``, ``Op.delete`` or ``Op.txn``."""
-
-    kind: Literal["put", "get", "delete", "txn"]
-    key: bytes = b""
-    range_end: bytes = b""
-    value: bytes = b""
-    lease: int = 0
-    prev_kv: bool = False
-    limit: int = 0
-    sort_by: Literal["KEY", "VERSION", "CREATE", "MOD", "VALUE"] | None = None
-    descending: bool = False
-    keys_only: bool = False
-    max_create_revision: int = 0
-    compare: tuple[Compare, ...] = ()
-    success: tuple[Op, ...] = ()
-    failure: tuple[Op, ...] = ()
-
-    MAX_PER_TXN: ClassVar[int] = 128
-
-    @classmethod
-    def put(
-        cls, key: str | bytes, value: str | bytes, *, lease: int = 0, prev_kv: bool = False
-    ) -> Op:
-        """Write a key."""
-        return cls(
-            "put", to_bytes(key), value=to_bytes(value, "value"), lease=lease, prev_kv=prev_kv
-        )
-
-    @classmethod
-    def get(
-        cls,
-        key: str | bytes,
-        *,
-        prefix: bool = False,
-        limit: int = 0,
-        sort_by: Literal["KEY", "VERSION", "CREATE", "MOD", "VALUE"] | None = None,
-        descending: bool = False,
-        keys_only: bool = False,
-        max_create_revision: int = 0,
-    ) -> Op:
-        """Read a key, or all keys that begin with it."""
-        start, end = _span(key, prefix)
-        return cls(
-            "get",
-            start,
-            end,
-            limit=limit,
-            sort_by=sort_by,
-            descending=descending,
-            keys_only=keys_only,
-            max_create_revision=max_create_revision,
-        )
-
-    @classmethod
-    def delete(cls, key: str | bytes, *, prefix: bool = False, prev_kv: bool = False) -> Op:
-        """Delete a key, or all keys that begin with it."""
-        start, end = _span(key, prefix)
-        return cls("delete", start, end, prev_kv=prev_kv)
-
-    @classmethod
-    def txn(
-        cls,
-        compare: tuple[Compare, ...],
-        success: tuple[Op, ...] = (),
-        failure: tuple[Op, ...] = (),
-    ) -> Op:
-        """Nest a transaction."""
-        return cls("txn", compare=tuple(compare), success=tuple(success), failure=tuple(failure))

@@ -33,7 +33,9 @@ from tests.core.servers import (
     answer,
     black_hole,
     chunked,
+    each,
     echo,
+    in_turn,
     refusing,
     script,
     silent,
@@ -53,6 +55,11 @@ def judge(reply: Reply) -> EndpointError | None:
     if reply.status == 400:
         raise EtcdError("key is not provided", code=3, endpoint=reply.endpoint)
     return None
+
+
+def whole(stream: Stream) -> Stream:
+    """Take the stream as it is, once its headers are there."""
+    return stream
 
 
 OUTCOMES: dict[str, Handler] = {
@@ -99,6 +106,10 @@ class Endpoints:
         """How many requests each endpoint has heard, if any."""
         heard = {number: len(server.requests) for number, server in self.servers.items()}
         return {number: count for number, count in heard.items() if count}
+
+    def paths(self, number: int) -> list[str]:
+        """What one endpoint was asked for, in order."""
+        return self.servers[number].paths()
 
     @property
     def pinned(self) -> int:
@@ -155,7 +166,8 @@ TABLE = [
 def walk(endpoints: Endpoints, verb: str, action: Action) -> tuple[str, bool]:
     """Give how the walk ended, and whether it left a doubt."""
     try:
-        answered = getattr(endpoints.cluster, verb)(action, Context(FOREVER), judge)
+        begin = (whole,) if verb == "open" else ()
+        answered = getattr(endpoints.cluster, verb)(action, Context(FOREVER), judge, *begin)
     except ClusterError as error:
         return "ClusterError", error.maybe_applied
     except EtcdError:
@@ -251,7 +263,9 @@ def test_a_call_to_one_endpoint_asks_that_one_and_pins_none() -> None:
 
 def test_a_stream_opened_elsewhere_begins_at_the_next_endpoint_and_pins_none() -> None:
     with Endpoints(("ok", "cut", "ok")) as endpoints:
-        opened = endpoints.cluster.open(WATCH, Context(FOREVER), judge, after=endpoints.urls[0])
+        opened = endpoints.cluster.open(
+            WATCH, Context(FOREVER), judge, whole, after=endpoints.urls[0]
+        )
         assert opened.endpoint == endpoints.urls[2]
         opened.close()
         assert endpoints.asked == {1: 1, 2: 1}
@@ -360,9 +374,9 @@ def test_an_endpoint_that_stays_silent_loses_its_streams_and_no_other_does(
     half_dead: Endpoints,
 ) -> None:
     cluster, there, elsewhere = half_dead.cluster, *half_dead.urls[:2]
-    lost = [cluster.open(WATCH, Context(), judge) for _ in range(2)]
+    lost = [cluster.open(WATCH, Context(), judge, whole) for _ in range(2)]
     cluster._ring = cluster._ring.pin(elsewhere)
-    kept = cluster.open(WATCH, Context(), judge)
+    kept = cluster.open(WATCH, Context(), judge, whole)
     cluster._ring = cluster._ring.pin(there)
     assert [stream.read() for stream in (*lost, kept)] == [b"created"] * 3
     readers = [Call(stream.read) for stream in (*lost, kept)]
@@ -382,7 +396,7 @@ def test_an_endpoint_that_stays_silent_loses_its_streams_and_no_other_does(
 
 @pytest.mark.parametrize("how", ["refused", "cut", "timed out"])
 def test_an_endpoint_that_answers_badly_keeps_its_streams(half_dead: Endpoints, how: str) -> None:
-    stream = half_dead.cluster.open(WATCH, Context(), judge)
+    stream = half_dead.cluster.open(WATCH, Context(), judge, whole)
     stream.read()
     with Endpoints((how,)) as others:
         with pytest.raises(ClusterError) as raised:
@@ -397,7 +411,7 @@ def test_an_endpoint_that_answers_badly_keeps_its_streams(half_dead: Endpoints, 
 
 
 def test_a_stream_that_was_dropped_is_not_remembered(half_dead: Endpoints) -> None:
-    stream = half_dead.cluster.open(WATCH, Context(), judge)
+    stream = half_dead.cluster.open(WATCH, Context(), judge, whole)
     assert len(half_dead.cluster._streams) == 1
     stream.close()
     del stream
@@ -405,7 +419,7 @@ def test_a_stream_that_was_dropped_is_not_remembered(half_dead: Endpoints) -> No
 
 
 def test_close_ends_all_streams(half_dead: Endpoints) -> None:
-    stream = half_dead.cluster.open(WATCH, Context(), judge)
+    stream = half_dead.cluster.open(WATCH, Context(), judge, whole)
     stream.read()
     reader = Call(stream.read)
     with within(SOON):
@@ -424,7 +438,7 @@ def test_a_stream_that_is_refused_is_read_to_its_reason(status: int, ends) -> No
     with Server(always(answer(b"why", status=status))) as server:
         cluster = Cluster(Wire(), (server.endpoint,))
         with pytest.raises(ends):
-            cluster.open(WATCH, Context(FOREVER), judge)
+            cluster.open(WATCH, Context(FOREVER), judge, whole)
 
 
 def test_a_refusal_whose_reason_does_not_come_does_not_hold_the_walk() -> None:
@@ -435,7 +449,7 @@ def test_a_refusal_whose_reason_does_not_come_does_not_hold_the_walk() -> None:
         cluster_of(server.endpoint, good.endpoint) as cluster,
     ):
         with within(1.0 + SOON):
-            stream = cluster.open(WATCH, Context(FOREVER), judge)
+            stream = cluster.open(WATCH, Context(FOREVER), judge, whole)
         assert stream.endpoint == good.endpoint
         stream.close()
 
@@ -448,7 +462,7 @@ def test_a_refusal_without_end_does_not_hold_the_walk() -> None:
             peer.send(b"x" * 65536)
 
     with Server(handle) as server, within(SOON), pytest.raises(ClusterError):
-        Cluster(Wire(), (server.endpoint,)).open(WATCH, Context(FOREVER), judge)
+        Cluster(Wire(), (server.endpoint,)).open(WATCH, Context(FOREVER), judge, whole)
 
 
 @pytest.mark.parametrize("how", ["silent", "trickles"])
@@ -459,7 +473,7 @@ def test_a_stream_ends_with_its_context(how: str) -> None:
     }
     with Server(handlers[how]) as server:
         cluster, ctx = Cluster(Wire(), (server.endpoint,)), Context()
-        stream = cluster.open(WATCH, ctx, judge)
+        stream = cluster.open(WATCH, ctx, judge, whole)
 
         def read() -> None:
             while stream.read():
@@ -471,3 +485,73 @@ def test_a_stream_ends_with_its_context(how: str) -> None:
             ctx.cancel()
             assert isinstance(reader.error(), Cancelled)
         stream.close()
+
+
+# -- after trouble -------------------------------------------------------------------------------------------
+
+FIRST = Action("/v3/first", b"{}", replay=True, what="ask first")
+WRITE = Action("/v3/kv/put", b"{}", what="put key 'k'", preflight=FIRST)
+
+
+def test_without_trouble_nothing_is_asked_first() -> None:
+    with Endpoints(("ok", "ok")) as endpoints:
+        for _ in range(3):
+            endpoints.cluster.send(WRITE, Context(FOREVER), judge)
+        assert endpoints.paths(0) == [WRITE.path] * 3
+
+
+def test_after_trouble_a_member_has_to_answer_a_read_before_it_gets_a_write() -> None:
+    with Endpoints(("silent", "silent", "ok")) as endpoints:
+        with pytest.raises(ClusterError) as caught:
+            endpoints.cluster.send(WRITE, Context(FOREVER), judge)
+        assert caught.value.maybe_applied
+        assert endpoints.cluster.send(WRITE, Context(FOREVER), judge).endpoint == endpoints.urls[2]
+        assert endpoints.paths(1) == [FIRST.path]
+        assert endpoints.paths(2) == [FIRST.path, WRITE.path]
+        endpoints.cluster.send(WRITE, Context(FOREVER), judge)
+        assert endpoints.paths(2)[2:] == [WRITE.path]
+
+
+def test_a_member_that_answers_no_read_was_certainly_not_written_to() -> None:
+    with Endpoints(("silent",)) as endpoints:
+        for maybe_applied in (True, False):
+            with pytest.raises(ClusterError) as caught:
+                endpoints.cluster.send(WRITE, Context(FOREVER), judge)
+            assert caught.value.maybe_applied is maybe_applied
+        assert endpoints.paths(0) == [WRITE.path, FIRST.path]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [answer(b"denied", status=400), answer(b"ok")],
+    ids=["refuses the read", "answers the read"],
+)
+def test_any_answer_to_the_read_ends_the_trouble(reply: bytes) -> None:
+    def handle(peer: Peer) -> None:
+        while request := peer.request():
+            peer.send(reply if request.path == FIRST.path else answer(b"ok"))
+
+    with Server(in_turn(script(), handle)) as server, cluster_of(server.endpoint) as cluster:
+        with pytest.raises(ClusterError):
+            cluster.send(WRITE, Context(FOREVER), judge)
+        for _ in range(2):
+            cluster.send(WRITE, Context(FOREVER), judge)
+        assert server.paths() == [WRITE.path, FIRST.path, WRITE.path, WRITE.path]
+
+
+def test_a_read_that_an_election_ended_is_asked_again() -> None:
+    replies = iter([answer(status=504), answer(), answer()])
+    handler = in_turn(script(), each(lambda _: next(replies)))
+    with Server(handler) as server, cluster_of(server.endpoint) as cluster:
+        with pytest.raises(ClusterError):
+            cluster.send(WRITE, Context(FOREVER), judge)
+        cluster.send(WRITE, Context(FOREVER), judge)
+        assert server.paths() == [WRITE.path, FIRST.path, FIRST.path, WRITE.path]
+
+
+def test_a_call_that_ends_while_its_read_is_under_way_was_not_sent() -> None:
+    with Endpoints(("silent",), header_timeout=None) as endpoints:
+        for maybe_applied in (True, False):
+            with pytest.raises(DeadlineExceeded) as caught:
+                endpoints.cluster.send(WRITE, Context(0.2), judge)
+            assert caught.value.maybe_applied is maybe_applied

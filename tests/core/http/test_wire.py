@@ -310,6 +310,20 @@ def test_a_body_that_stalls_is_given_up(wire: Wire, short_stall: float) -> None:
     assert raised.value.silent
 
 
+@pytest.mark.parametrize(("header_timeout", "limit"), [(0.1, 1.0), (1.2, 1.2)])
+def test_a_body_may_be_silent_about_as_long_as_the_headers(
+    wire: Wire, header_timeout: float, limit: float
+) -> None:
+    """A read with a deadline of two seconds is to have time left for the next endpoint."""
+    with (
+        Server(script(HEAD + b"\r\n12345", HANG)) as server,
+        within(limit + SOON, at_least=limit),
+        pytest.raises(EndpointError, match=f"stalled for {limit:g} s") as raised,
+    ):
+        ask(wire, server.endpoint, header_timeout=header_timeout)
+    assert raised.value.silent
+
+
 def continues(peer: Peer) -> None:
     peer.request()
     while True:

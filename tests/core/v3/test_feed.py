@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -24,10 +25,9 @@ from etcd_recipes.core.errors import (
 from etcd_recipes.core.store import Batch, Change, Entry, Feed
 from etcd_recipes.core.v3 import requests
 from etcd_recipes.core.v3.api import V3
-from etcd_recipes.core.v3.feed import batches
 from etcd_recipes.core.v3.gateway import Gateway
 from etcd_recipes.core.v3.store import V3Store
-from etcd_recipes.core.v3.values import Event, KeyValue, Op
+from etcd_recipes.core.v3.txn import Op
 from etcd_recipes.testing import EtcdProcess
 from tests.core.calls import FOREVER, SOON, Call, within
 from tests.core.clusters import cluster_of
@@ -172,8 +172,10 @@ def test_a_history_of_many_changes_is_caught_up_with_quickly(
     start = v3.kv.put(name, "").revision
     for number in range(10):
         v3.kv.txn([], [Op.put(f"{name}/{number}/{part}", value) for part in range(50)])
-    with within(3.0), store.watch(ctx, prefix=f"{name}/", after=start) as feed:
+    before = time.thread_time()  # the reader's own work, whatever else this machine does
+    with store.watch(ctx, prefix=f"{name}/", after=start) as feed:
         assert len(heard_from(feed, 500)) == 500
+    assert time.thread_time() - before < 1.0
     v3.kv.delete(f"{name}/", prefix=True)
 
 
@@ -295,13 +297,13 @@ def test_closing_the_client_ends_its_feeds(etcd: EtcdProcess, ctx: Context) -> N
 def test_a_feed_that_nobody_confirms_is_not_waited_for_for_ever() -> None:
     with (
         Server(script(chunked(b"", end=False)[:-2], HANG)) as server,
-        cluster_of(server.endpoint) as cluster,
+        cluster_of(server.endpoint, header_timeout=0.6) as cluster,
     ):
         store = V3Store(Gateway(cluster))
         with within(0.3 + SOON), pytest.raises(DeadlineExceeded):
             store.watch(Context(0.3), prefix="a/")
-        with within(0.3 + SOON), pytest.raises(ClusterError, match="before it was confirmed"):
-            store.watch(Context(FOREVER), prefix="a/", quiet=0.3)
+        with within(0.6 + SOON), pytest.raises(ClusterError, match=r"not confirmed within 0\.6 s"):
+            store.watch(Context(FOREVER), prefix="a/")
 
 
 # -- what the server may say -----------------------------------------------------------------------------------
@@ -491,7 +493,9 @@ def test_a_message_of_an_unknown_shape_is_an_invalid_response(
             while feed.next():
                 pass
 
-    with scripted(says(*messages)) as store, pytest.raises(InvalidResponse):
+    # What comes before the confirmation is looked at after it; here there is none.
+    expected = InvalidResponse if CREATED in messages else (InvalidResponse, ClusterError)
+    with scripted(says(*messages)) as store, pytest.raises(expected):
         read()
     assert ctx._callbacks == {}
 
@@ -544,27 +548,8 @@ def test_a_feed_asks_for_a_leader_and_for_all_its_keys_in_one_request(ctx: Conte
         V3Store(Gateway(cluster)).watch(ctx, keys=["a"], own="b", after=7).close()
     (request,) = server.requests
     assert request.headers["grpc-metadata-hasleader"] == "true"
-    wanted = [requests.watch_create(key, start_revision=8) for key in (b"a", b"b")]
+    wanted = [requests.watch_create(key, start_revision=8, fragment=True) for key in (b"a", b"b")]
     assert request.body == requests.watch(wanted, what="").body
-
-
-# -- batches, as values --------------------------------------------------------------------------------------
-
-
-def put(revision: int, key: bytes = b"a") -> Event:
-    return Event("PUT", KeyValue(key, b"", revision, revision, 1))
-
-
-def test_events_are_grouped_by_revision_in_order() -> None:
-    grouped = batches([put(5, b"a"), put(5, b"b"), put(7), put(6)])
-    assert [batch.revision for batch in grouped] == [5, 6, 7]
-    assert [change.key for change in grouped[0].changes] == ["a", "b"]
-    assert batches([]) == []
-
-
-def test_a_deletion_is_a_change_without_an_entry() -> None:
-    gone = Event("DELETE", KeyValue(b"a", b"", 0, 9, 0), KeyValue(b"a", b"v", 5, 5, 1))
-    assert batches([gone]) == [Batch(9, (Change("a", None),))]
 
 
 def test_reading_after_the_end_and_closing_twice_are_harmless(etcd: EtcdProcess) -> None:

@@ -21,12 +21,12 @@ from etcd_recipes.core.errors import (
 from etcd_recipes.core.v3 import requests
 from etcd_recipes.core.v3.api import V3
 from etcd_recipes.core.v3.gateway import Gateway
-from etcd_recipes.core.v3.values import Compare, DeleteResult, Op, PutResult, RangeResult, TxnResult
-from etcd_recipes.testing import EtcdProcess
+from etcd_recipes.core.v3.txn import Compare, Op
+from etcd_recipes.core.v3.values import DeleteResult, PutResult, RangeResult, TxnResult
+from etcd_recipes.testing import EtcdProcess, FaultProxy
 from tests.core.calls import SOON, Call, within
 from tests.core.clusters import cluster_of
-from tests.core.servers import Server, always, answer, refusing, silent
-from tests.faults import Proxy
+from tests.core.servers import Peer, Server, always, answer, refusing, silent
 
 
 def compact(gateway: Gateway, revision: int) -> None:
@@ -352,6 +352,19 @@ def test_a_call_without_limits_ends_after_the_default_timeout() -> None:
             v3.kv.get("k", timeout=0.1)
 
 
+def test_a_physical_compaction_is_waited_for_longer_than_others_for_a_sign_of_life() -> None:
+    def late(peer: Peer) -> None:
+        while peer.request():
+            peer.pause(0.6)
+            peer.send(answer(b'{"header":{"revision":"9"}}'))
+
+    with Server(late) as server, cluster_of(server.endpoint, header_timeout=0.2) as cluster:
+        kv = V3(Gateway(cluster), default_timeout=5.0).kv
+        kv.compact(7, physical=True)
+        with pytest.raises(ClusterError, match=r"no answer within 0\.2 s"):
+            kv.compact(7)
+
+
 def test_cancel_ends_a_call_that_has_no_other_limit() -> None:
     with Server(silent) as server, cluster_of(server.endpoint, header_timeout=None) as cluster:
         v3, ctx = V3(Gateway(cluster), default_timeout=0.1), Context()
@@ -371,6 +384,11 @@ def test_cancel_ends_a_call_that_has_no_other_limit() -> None:
     [
         (lambda v3, name: v3.kv.get(name), True),
         (lambda v3, name: v3.kv.txn([], [Op.get(name)], [Op.get(name)]), True),
+        (lambda v3, name: v3.kv.txn([], [Op.txn([], [Op.get(name)])]), True),
+        (lambda v3, name: v3.kv.txn([Compare.version(name) == 0]), True),
+        (lambda v3, name: list(v3.kv.pages(name)), True),
+        (lambda v3, name: v3.kv.compact(1), True),
+        (lambda v3, name: v3.kv.compact(1, physical=True), True),
         (lambda v3, name: v3.lease.list(), True),
         (lambda v3, name: v3.lease.grant(5, id=815), True),
         (lambda v3, name: v3.lease.keep_alive_once(815), True),
@@ -378,11 +396,20 @@ def test_cancel_ends_a_call_that_has_no_other_limit() -> None:
         (lambda v3, name: v3.kv.put(name, "v"), False),
         (lambda v3, name: v3.kv.delete(name), False),
         (lambda v3, name: v3.kv.txn([], [], [Op.put(name, "v")]), False),
+        (lambda v3, name: v3.kv.txn([], [Op.txn([], [], [Op.delete(name)])]), False),
+        (lambda v3, name: v3.kv.when().then(Op.put(name, "v")).commit(), False),
+        (lambda v3, name: v3.kv.when().then(Op.put(name, "v")).commit(replay=True), True),
+        (lambda v3, name: v3.kv.txn([], [Op.put(name, "v")], replay=True), True),
         (lambda v3, name: v3.lease.grant(5), False),
     ],
     ids=[
         "get",
         "transaction that reads",
+        "transaction that reads in a nest",
+        "transaction that compares",
+        "pages",
+        "compaction",
+        "physical compaction",
         "leases",
         "grant with an id",
         "keepalive",
@@ -390,6 +417,10 @@ def test_cancel_ends_a_call_that_has_no_other_limit() -> None:
         "put",
         "delete",
         "transaction that writes",
+        "transaction that writes in a nest",
+        "transaction that was built",
+        "transaction that was built, and said to be harmless",
+        "transaction that is said to be harmless",
         "grant without an id",
     ],
 )
@@ -399,9 +430,9 @@ def test_what_may_be_sent_twice_is_repeated_elsewhere_when_its_reply_is_lost(
     """A repeated grant finds its own first copy there, a repeated revoke finds nothing left."""
     if not v3.lease.time_to_live(815).granted_ttl:
         v3.lease.grant(60, id=815)
-    with Proxy(etcd.endpoint) as proxy, cluster_of(proxy.endpoint, etcd.endpoint) as cluster:
-        proxy.mode = "lose_reply"
-        with suppress(LeaseExists, LeaseNotFound):
+    with FaultProxy(etcd.endpoint) as proxy, cluster_of(proxy.endpoint, etcd.endpoint) as cluster:
+        proxy.lose_reply()
+        with suppress(LeaseExists, LeaseNotFound, Compacted):
             if repeated:
                 call(V3(Gateway(cluster), 5.0), name)
             else:

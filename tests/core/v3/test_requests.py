@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from etcd_recipes.core.http.action import Action
 from etcd_recipes.core.v3 import requests
-from etcd_recipes.core.v3.values import Compare, Op
+from etcd_recipes.core.v3.txn import Compare, Op
 
 BIG = 7587855555555555555
 
@@ -19,16 +21,48 @@ REQUESTS = [
     (requests.range_(DIRECTORY), "kv/range", '{"key":"ZGlyLw==","range_end":"ZGlyMA=="}', True),
     (
         requests.range_(
-            Op.get(b"\x00\xff", limit=2, sort_by="CREATE", descending=True, keys_only=True),
-            serializable=True,
-            revision=7,
-            count_only=True,
+            Op.get(
+                b"\x00\xff",
+                limit=2,
+                sort_by="CREATE",
+                descending=True,
+                keys_only=True,
+                serializable=True,
+                revision=7,
+                count_only=True,
+            )
         ),
         "kv/range",
         (
-            '{"key":"AP8=","limit":"2","sort_target":"CREATE","sort_order":"DESCEND","keys_only":true,'
-            '"serializable":true,"revision":"7","count_only":true}'
+            '{"key":"AP8=","sort_target":"CREATE","sort_order":"DESCEND","limit":"2","revision":"7",'
+            '"keys_only":true,"count_only":true,"serializable":true}'
         ),
+        True,
+    ),
+    (
+        requests.range_(
+            Op.get(
+                "a",
+                "c",
+                min_mod_revision=1,
+                max_mod_revision=2,
+                min_create_revision=3,
+                max_create_revision=2**63 - 1,
+            )
+        ),
+        "kv/range",
+        (
+            '{"key":"YQ==","range_end":"Yw==","min_mod_revision":"1","max_mod_revision":"2",'
+            '"min_create_revision":"3","max_create_revision":"9223372036854775807"}'
+        ),
+        True,
+    ),
+    # by key is etcd's own order, and costs nothing when it is not asked for by name
+    (requests.range_(Op.get("k", sort_by="KEY")), "kv/range", '{"key":"aw=="}', True),
+    (
+        requests.range_(Op.get("k", descending=True)),
+        "kv/range",
+        '{"key":"aw==","sort_target":"KEY","sort_order":"DESCEND"}',
         True,
     ),
     (
@@ -41,13 +75,19 @@ REQUESTS = [
     (requests.put(Op.put("k", "")), "kv/put", '{"key":"aw==","value":""}', False),
     (requests.put(Op.put("ключ", "ž")), "kv/put", '{"key":"0LrQu9GO0Yc=","value":"xb4="}', False),
     (
-        requests.put(Op.put("k", "v", lease=BIG, prev_kv=True), ignore_lease=True),
+        requests.put(Op.put("k", "v", lease=BIG, prev_kv=True)),
         "kv/put",
-        '{"key":"aw==","value":"dg==","lease":"7587855555555555555","prev_kv":true,"ignore_lease":true}',
+        '{"key":"aw==","value":"dg==","lease":"7587855555555555555","prev_kv":true}',
         False,
     ),
     (
-        requests.put(Op.put("k", ""), ignore_value=True),
+        requests.put(Op.put("k", "v", ignore_lease=True)),
+        "kv/put",
+        '{"key":"aw==","value":"dg==","ignore_lease":true}',
+        False,
+    ),
+    (
+        requests.put(Op.put("k", ignore_value=True)),
         "kv/put",
         '{"key":"aw==","ignore_value":true}',
         False,
@@ -93,6 +133,28 @@ REQUESTS = [
             '"success":[],"failure":[]}'
         ),
         False,
+    ),
+    (
+        requests.txn(
+            [Compare.version("a", "c") > 2],
+            [Op.delete("a", "c", prev_kv=True), Op.put("k", lease=7, ignore_value=True)],
+            [Op.get("a", count_only=True, serializable=True, revision=3)],
+        ),
+        "kv/txn",
+        (
+            '{"compare":[{"target":"VERSION","result":"GREATER","key":"YQ==","version":"2","range_end":"Yw=="}],'
+            '"success":[{"request_delete_range":{"key":"YQ==","range_end":"Yw==","prev_kv":true}},'
+            '{"request_put":{"key":"aw==","lease":"7","ignore_value":true}}],'
+            '"failure":[{"request_range":{"key":"YQ==","revision":"3","count_only":true,"serializable":true}}]}'
+        ),
+        False,
+    ),
+    (requests.compact(7, physical=False), "kv/compaction", '{"revision":"7"}', True),
+    (
+        requests.compact(7, physical=True),
+        "kv/compaction",
+        '{"revision":"7","physical":true}',
+        True,
     ),
     (requests.lease_grant(15), "lease/grant", '{"TTL":"15"}', False),
     (
@@ -140,7 +202,26 @@ def test_a_request_is_these_bytes(action: Action, path: str, body: str, replay: 
 
 @pytest.mark.parametrize("action", [row[0] for row in REQUESTS])
 def test_every_request_asks_a_member_without_a_leader_to_say_so(action: Action) -> None:
-    assert action.headers == {"Grpc-Metadata-hasleader": "true"}
+    if action.path == "/v3/kv/range" and b"serializable" in action.body:
+        assert action.headers == {}
+        assert not action.fresh
+    else:
+        assert action.headers == {"Grpc-Metadata-hasleader": "true"}
+
+
+def test_a_transaction_is_of_any_member_only_if_all_it_does_is_read_a_members_own_state() -> None:
+    own, now, put = Op.get("k", serializable=True), Op.get("k"), Op.put("k", "v")
+    for success, failure in (([own], []), ([own], [own, own])):
+        action = requests.txn([], success, failure)
+        assert (action.headers, action.fresh) == ({}, False)
+    for success, failure in (([own, now], []), ([own], [put]), ([], []), ([Op.txn([], [own])], [])):
+        action = requests.txn([], success, failure)
+        assert (action.headers, action.fresh) == (requests.REQUIRE_LEADER, True)
+
+
+def test_a_physical_compaction_may_take_as_long_as_the_call_has() -> None:
+    assert requests.compact(7, physical=True).header_timeout == math.inf
+    assert requests.compact(7, physical=False).header_timeout is None
 
 
 @pytest.mark.parametrize(
@@ -157,6 +238,7 @@ def test_every_request_asks_a_member_without_a_leader_to_say_so(action: Action) 
         (requests.lease_revoke(255), "revoke lease ff"),
         (requests.lease_list(), "list the leases"),
         (requests.txn([], []), "transaction"),
+        (requests.compact(7, physical=True), "compact up to revision 7"),
         (requests.txn([], [], what="create key 'k'"), "create key 'k'"),
     ],
 )

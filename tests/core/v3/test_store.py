@@ -18,10 +18,10 @@ from etcd_recipes.core.store import Entry, Grant, Standing
 from etcd_recipes.core.v3.api import V3
 from etcd_recipes.core.v3.gateway import Gateway
 from etcd_recipes.core.v3.store import V3Store
-from etcd_recipes.testing import EtcdProcess
+from etcd_recipes.testing import EtcdProcess, FaultProxy
+from tests.core.calls import SOON, within
 from tests.core.clusters import cluster_of
-from tests.core.servers import Server, always, answer
-from tests.faults import Proxy
+from tests.core.servers import Server, always, answer, silent
 
 
 @pytest.fixture
@@ -42,11 +42,11 @@ def grants(store: V3Store, ctx: Context) -> Iterator[list[Grant]]:
 @pytest.fixture
 def loses_a_reply(etcd: EtcdProcess) -> Iterator[Callable[[], V3Store]]:
     """Make stores whose next request is carried out at an endpoint that does not answer it."""
-    with Proxy(etcd.endpoint) as proxy, cluster_of(proxy.endpoint, etcd.endpoint) as cluster:
+    with FaultProxy(etcd.endpoint) as proxy, cluster_of(proxy.endpoint, etcd.endpoint) as cluster:
 
         def make() -> V3Store:
             cluster._ring = cluster._ring.pin(proxy.endpoint)
-            proxy.mode = "lose_reply"
+            proxy.lose_reply()
             return V3Store(Gateway(cluster))
 
         yield make
@@ -420,6 +420,19 @@ def test_the_renewal_of_a_grant_that_is_gone_says_so(
     with pytest.raises(LeaseNotFound, match=f"{grant.id:x}"):
         grant.renew(ctx, keys=keys)
     grant.close(ctx)
+
+
+def test_a_renewal_leaves_a_silent_endpoint_long_before_its_lease_ends(
+    etcd: EtcdProcess, ctx: Context
+) -> None:
+    with (
+        Server(silent) as server,
+        cluster_of(etcd.endpoint, server.endpoint, header_timeout=5.0) as cluster,
+    ):
+        grant = V3Store(Gateway(cluster)).open_grant(2, ctx)
+        cluster.pin(server.endpoint)
+        with within(grant.ttl / 6 + SOON):
+            assert grant.renew(ctx, keys=True).ttl == grant.ttl
 
 
 def test_a_renewal_that_the_keys_contradict_is_not_believed(ctx: Context) -> None:

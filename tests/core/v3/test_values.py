@@ -1,14 +1,15 @@
-"""What goes in and comes out: frozen values, and the builders of comparisons and operations."""
+"""What comes out, and what stands in what goes in: frozen values, checked bytes and numbers."""
 
 from __future__ import annotations
 
 import dataclasses
+import enum
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from etcd_recipes.core.v3.values import Compare, KeyValue, Op, prefix_end, to_bytes
+from etcd_recipes.core.v3.values import KeyValue, prefix_end, span, to_bytes, to_int64
 
 
 @given(st.binary(max_size=6), st.binary(max_size=6))
@@ -35,12 +36,41 @@ def test_a_key_that_is_not_utf_8_survives_as_text(raw: bytes) -> None:
     assert to_bytes(raw.decode("utf-8", "surrogateescape")) == raw
 
 
-@pytest.mark.parametrize("key", [None, 7, bytearray(b"k"), ["k"]])
+@pytest.mark.parametrize("key", [None, 7, True, bytearray(b"k"), memoryview(b"k"), ["k"]])
 def test_what_is_neither_text_nor_bytes_is_a_type_error_that_names_it(key) -> None:
     with pytest.raises(TypeError, match=f"a key is str or bytes, not {type(key).__name__}"):
-        Op.get(key)
+        to_bytes(key)
     with pytest.raises(TypeError, match="a value is str or bytes"):
-        Op.put("k", key)
+        to_bytes(key, "value")
+    if key is not None:
+        with pytest.raises(TypeError, match="a range_end is str or bytes"):
+            span("k", key, prefix=False)
+
+
+def test_a_surrogate_that_stands_for_no_byte_is_a_value_error_that_says_where() -> None:
+    with pytest.raises(ValueError, match=r"a key must be text .* the character at 2 is '\\ud800'"):
+        to_bytes("ab\ud800")
+
+
+@pytest.mark.parametrize("number", [None, "seven", 7.0, True, b"7"])
+def test_a_number_is_an_int_and_no_bool(number) -> None:
+    with pytest.raises(TypeError, match=f"limit is an int, not {type(number).__name__}"):
+        to_int64(number, "limit")
+
+
+def test_a_number_is_one_that_etcd_can_hold() -> None:
+    for number in (-(2**63), -1, 0, 2**63 - 1):
+        assert to_int64(number, "n") == number
+    for number, least in ((-(2**63) - 1, -(2**63)), (2**63, 0), (-1, 0), (0, 1)):
+        with pytest.raises(ValueError, match=f"n is {least} or more and below"):
+            to_int64(number, "n", least=least)
+
+
+def test_a_number_goes_out_as_the_number_that_it_is() -> None:
+    class Named(int, enum.Enum):
+        LIMIT = 7
+
+    assert str(to_int64(Named.LIMIT, "limit")) == "7"
 
 
 def test_values_are_shown_as_text_when_they_are_text() -> None:
@@ -54,29 +84,3 @@ def test_values_cannot_be_changed() -> None:
         kv.value = b"w"
     assert kv == KeyValue(b"k", b"v", 1, 1, 1)
     assert hash(kv) == hash(KeyValue(b"k", b"v", 1, 1, 1))
-
-
-def test_a_comparison_is_written_with_the_operator() -> None:
-    assert (Compare.version("k") == 0) == Compare("VERSION", "EQUAL", b"k", 0)
-    assert (Compare.mod_revision("k") != 3) == Compare("MOD", "NOT_EQUAL", b"k", 3)
-    assert (Compare.create_revision("k") > 3) == Compare("CREATE", "GREATER", b"k", 3)
-    assert (Compare.lease("k") < 3) == Compare("LEASE", "LESS", b"k", 3)
-    assert (Compare.value("k") == "v") == Compare("VALUE", "EQUAL", b"k", b"v")
-    assert (Compare.value("d/", prefix=True) == b"v").range_end == b"d0"
-
-
-@pytest.mark.parametrize("operand", ["1", 1.0, True, None])
-def test_a_revision_is_compared_with_a_number_only(operand) -> None:
-    with pytest.raises(TypeError, match="is compared with an int"):
-        _ = Compare.version("k") == operand
-
-
-@pytest.mark.parametrize("operand", [1, None, 1.5])
-def test_a_value_is_compared_with_text_or_bytes_only(operand) -> None:
-    with pytest.raises(TypeError, match="is compared with str or bytes"):
-        _ = Compare.value("k") == operand
-
-
-def test_half_a_comparison_is_no_key_of_a_dictionary() -> None:
-    with pytest.raises(TypeError, match="unhashable"):
-        hash(Compare.version("k"))

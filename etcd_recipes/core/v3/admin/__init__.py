@@ -1,0 +1,1 @@
+"""For operators: who may ask, which members there are, and how they are."""
