@@ -12,7 +12,7 @@ Rules of this file
    with `at_fork` and is told, in the child, before the application's code goes on.
 5. Under gevent threads are greenlets of one loop, which stands still while the application computes. What
    must go on (`spawn_native`: the renewal of a lease) gets a thread of the system, a guest there: it waits
-   on the system's own locks, and shares no socket with the loop. Nobody waits inside a Lock made here.
+   on the system's own locks and sockets, and shares none with the loop. Nobody waits inside a Lock made here.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ __all__ = [
     "new_event",
     "new_lock",
     "now",
+    "original",
     "rng",
     "spawn",
     "spawn_native",
@@ -168,7 +169,7 @@ def _slice(until: float | None) -> float:
     A signal that comes in the instant before the main thread falls asleep does not wake it: its handler
     would run when the sleep is over. So the main thread looks up now and then.
     """
-    in_main = threading.get_ident() == threading.main_thread().ident
+    in_main = not is_guest() and threading.get_ident() == threading.main_thread().ident
     longest = 0.05 if in_main else _LONGEST
     return longest if until is None else min(max(until - time.monotonic(), 0.0), longest)
 
@@ -246,6 +247,13 @@ def is_guest() -> bool:
     return bool(_native("get_ident")() != main)
 
 
+def original(module: str, name: str) -> Any:
+    """Give a name of a standard module: what is in use there, but the system's own to a guest."""
+    if is_guest():
+        return sys.modules["gevent.monkey"].get_original(module, name)
+    return getattr(sys.modules[module], name)
+
+
 class _Guest:
     """A daemon thread of the system in a program whose threads are greenlets."""
 
@@ -259,8 +267,6 @@ class _Guest:
             self._target()
         finally:
             self._ended.set()
-            # The loop on which this thread's sockets were waited for, if there was one.
-            sys.modules["gevent.hub"].get_hub().destroy(destroy_loop=True)
 
     def is_alive(self) -> bool:
         return not self._ended.is_set()

@@ -22,6 +22,7 @@ from collections.abc import Callable
 from typing import Any
 
 from etcd_recipes.core import runtime
+from etcd_recipes.core.http.guest import GuestTls
 
 __all__ = ["Connection", "Response", "TlsConnection"]
 
@@ -44,7 +45,7 @@ class Connection(http.client.HTTPConnection):
         """Connect to the first address that takes us; like socket.create_connection, but abortable."""
         failure: OSError | None = None
         for family, kind, proto, _name, place in self._look_up(*address):
-            sock = socket.socket(family, kind, proto)
+            sock = runtime.original("socket", "socket")(family, kind, proto)
             try:
                 self._connect(sock, place)
             except OSError as error:
@@ -64,7 +65,7 @@ class Connection(http.client.HTTPConnection):
         if begun not in (0, errno.EINPROGRESS):
             raise OSError(begun, os.strerror(begun))
         left = self.limit()
-        poll = select.poll()
+        poll = runtime.original("select", "poll")()
         poll.register(sock, select.POLLOUT)
         if not poll.poll(None if left is None else left * 1000):
             raise TimeoutError
@@ -75,13 +76,13 @@ class Connection(http.client.HTTPConnection):
     def _look_up(self, host: str, port: int) -> list[Any]:
         """Give the addresses of a host, on a thread: a name service cannot be interrupted, only left."""
         if _is_numeric(host):
-            return socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
+            return _addresses(host, port)
         answer: list[Any] = []
         known = self._known = runtime.new_event()
 
         def ask() -> None:
             try:
-                answer.append(socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM))
+                answer.append(_addresses(host, port))
             except (OSError, UnicodeError) as error:
                 answer.append(error)
             known.set()
@@ -152,9 +153,12 @@ class TlsConnection(Connection, http.client.HTTPSConnection):
     def connect(self) -> None:
         """Connect and shake hands, with the socket in sight of `shut_down` all the time."""
         http.client.HTTPConnection.connect(self)
-        self.sock = self.tls.wrap_socket(
-            self.sock, server_hostname=self.host, do_handshake_on_connect=False
-        )
+        if runtime.is_guest():
+            self.sock = GuestTls(self.sock, self.tls, self.host)
+        else:
+            self.sock = self.tls.wrap_socket(
+                self.sock, server_hostname=self.host, do_handshake_on_connect=False
+            )
         self.look()
         self.sock.do_handshake()
 
@@ -167,6 +171,11 @@ class TlsConnection(Connection, http.client.HTTPSConnection):
             raise
         except OSError:
             pass
+
+
+def _addresses(host: str, port: int) -> list[Any]:
+    found: list[Any] = runtime.original("socket", "getaddrinfo")(host, port, 0, socket.SOCK_STREAM)
+    return found
 
 
 def _is_numeric(host: str) -> bool:

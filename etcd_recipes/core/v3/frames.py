@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Generator, Iterator
 from typing import Any
 
 from etcd_recipes.core.v3.replies import bad_json
@@ -16,9 +17,10 @@ from etcd_recipes.core.v3.replies import bad_json
 __all__ = ["Frames"]
 
 _SMALL = 65536
+_SPACE = re.compile(r"\s*")
 _NO_OBJECT = re.compile(
     rb"\s*[^\s{]"
-)  # looks at the beginning alone: a large event comes in many pieces
+)  # looks at the beginning alone: a large event has many pieces
 _decoder = json.JSONDecoder()
 
 
@@ -34,43 +36,47 @@ class Frames:
         self._endpoint = endpoint
         self._buffer = bytearray()
 
-    def feed(self, piece: bytes) -> list[dict[str, Any]]:
-        """Give the objects that `piece` completes; InvalidResponse if what arrives is not JSON objects."""
+    def feed(self, piece: bytes) -> Iterator[dict[str, Any]]:
+        """Give the objects that `piece` completes, one by one.
+
+        InvalidResponse, after those that came before it, for what is no JSON object.
+        """
         buffer = self._buffer
         buffer += piece
-        found: list[dict[str, Any]] = []
         if b"\n" in piece:
             end = buffer.rfind(b"\n") + 1
             lines = bytes(buffer[:end])
             del buffer[:end]
-            found, rest = self._objects(lines)
+            rest = yield from self._objects(lines)
             if rest:
                 raise bad_json(self._endpoint, rest)
         if buffer.endswith(b"}") and len(buffer) <= _SMALL:
-            more, rest = self._objects(bytes(buffer))
-            found += more
-            buffer[:] = rest
+            buffer[:] = yield from self._objects(bytes(buffer))
         elif _NO_OBJECT.match(buffer):
             raise bad_json(self._endpoint, bytes(buffer))
-        return found
 
-    def _objects(self, data: bytes) -> tuple[list[dict[str, Any]], bytes]:
-        """Give the objects in `data`, and what follows the last one that is whole."""
-        found: list[dict[str, Any]] = []
+    def _objects(self, data: bytes) -> Generator[dict[str, Any], None, bytes]:
+        """Give the objects in `data`; the generator's own value is what follows the last whole one."""
         try:
             text = data.decode("utf-8")
         except UnicodeDecodeError:
-            return found, data
+            return data
         at = 0
-        while at < len(text) and (rest := text[at:].lstrip() if text[at].isspace() else text[at:]):
-            at = len(text) - len(rest)
+        while (at := _space_after(text, at)) < len(text):
             if text[at] != "{":
-                raise bad_json(self._endpoint, rest.encode())
+                raise bad_json(self._endpoint, text[at:].encode())
             try:
                 value, at = _decoder.raw_decode(text, at)
             except ValueError:
-                return found, rest.encode()
+                return text[at:].encode()
             except RecursionError:
-                raise bad_json(self._endpoint, rest.encode()) from None
-            found.append(value)
-        return found, b""
+                raise bad_json(self._endpoint, text[at:].encode()) from None
+            yield value
+        return b""
+
+
+def _space_after(text: str, at: int) -> int:
+    """Give the place of the first character from `at` on that is not white space."""
+    space = _SPACE.match(text, at)
+    assert space is not None
+    return space.end()

@@ -263,6 +263,7 @@ class Messages:
         self._stream = stream
         self._horizon = horizon
         self._frames = Frames(stream.endpoint)
+        self._failure: EndpointError | ResponseError | None = None
         self.endpoint = stream.endpoint
 
     def lend(self, ctx: Context) -> None:
@@ -271,7 +272,7 @@ class Messages:
 
     def ready(self, quiet: float | None) -> bool:
         """Wait until `read` would not have to; False when nothing came for `quiet` seconds or in time."""
-        return self._stream.ready(quiet)
+        return self._failure is not None or self._stream.ready(quiet)
 
     def read(self, quiet: float | None = None) -> list[dict[str, Any]]:
         """Give the results that arrive next, at least one; none when the server has ended the stream.
@@ -279,10 +280,24 @@ class Messages:
         Raises EndpointError when the connection broke or nothing came for `quiet` seconds, EtcdError
         when the server says why it ends, and the Context's error.
         """
+        if self._failure is not None:
+            raise self._failure
         while piece := self._stream.read(quiet):
-            if messages := self._frames.feed(piece):
-                return [self._result(message) for message in messages]
+            if results := self._results(piece):
+                return results
         return []
+
+    def _results(self, piece: bytes) -> list[dict[str, Any]]:
+        """Give the results in `piece`; what is wrong after them is said when they have been taken."""
+        results: list[dict[str, Any]] = []
+        try:
+            for message in self._frames.feed(piece):
+                results.append(self._result(message))  # noqa: PERF401 (those before the wrong one count)
+        except (EndpointError, ResponseError) as error:
+            if not results:
+                raise
+            self._failure = error
+        return results
 
     def _result(self, message: dict[str, Any]) -> dict[str, Any]:
         error = replies.stream_error(message, self.endpoint)

@@ -255,9 +255,10 @@ class Watcher:
             raise
         if not results:
             raise EndpointError(channel.endpoint, "the server ended the watch")
-        with replies.Reading(channel.endpoint):
-            batches = [batch for each in results for batch in self._assembly.take(each)]
-        self._pending += [batch for batch in batches if batch.events or self._tell_progress]
+        for result in results:  # one by one: what came before a malformed one has been delivered
+            with replies.Reading(channel.endpoint):
+                batches = self._assembly.take(result)
+            self._pending += [batch for batch in batches if batch.events or self._tell_progress]
         self._resumed()
 
     def _drop(self) -> None:

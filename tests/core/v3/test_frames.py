@@ -69,10 +69,10 @@ def test_a_stream_cut_anywhere(cuts: list[int]) -> None:
 
 def test_an_object_is_given_as_soon_as_it_is_complete() -> None:
     frames = Frames()
-    assert frames.feed(CREATED[:-1].encode()) == []
-    assert len(frames.feed(b"}")) == 1
-    assert frames.feed(b"\n") == []
-    assert len(frames.feed(ERROR.encode())) == 1
+    assert list(frames.feed(CREATED[:-1].encode())) == []
+    assert len(list(frames.feed(b"}"))) == 1
+    assert list(frames.feed(b"\n")) == []
+    assert len(list(frames.feed(ERROR.encode()))) == 1
 
 
 def test_nothing_is_nothing() -> None:
