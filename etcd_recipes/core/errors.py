@@ -186,7 +186,13 @@ class ClusterError(EtcdRecipesError):
 
 
 class ResponseError(EtcdRecipesError):
-    """An endpoint answered, and the answer is wrong or is an error; `endpoint` says which one (or "")."""
+    """An endpoint answered, and the answer is wrong or is an error; `endpoint` says which one (or "").
+
+    `maybe_applied` is True for a write to v3 when the answer says that all went well, but is not etcd's: cut
+    off or rewritten on its way, it leaves open what was done.
+    """
+
+    maybe_applied: bool = False
 
     def __init__(self, message: str, *, endpoint: str = "") -> None:
         super().__init__(message)

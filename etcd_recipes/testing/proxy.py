@@ -139,7 +139,9 @@ class FaultProxy:
         self._do(self._inject(faults.Delay(only, times, seconds=seconds, jitter=jitter)))
 
     def trickle(self, rate: float, *, only: bytes = b"", times: int | None = None) -> None:
-        """Let answers come byte by byte, `rate` bytes per second."""
+        """Let answers come byte by byte, `rate` bytes per second; ValueError if that is not more than 0."""
+        if not rate > 0:
+            raise ValueError(f"a rate is more than 0 bytes per second, not {rate!r}")
         self._do(self._inject(faults.Trickle(only, times, rate=rate)))
 
     def garbage(
@@ -150,7 +152,9 @@ class FaultProxy:
         only: bytes = b"",
         times: int | None = None,
     ) -> None:
-        """Replace the answer's head or body by `data`, over and over, of the same length."""
+        """Replace the answer's head or body by `data`, over and over, of the same length; ValueError if empty."""
+        if not data:
+            raise ValueError("garbage needs some data to be made of")
         self._do(self._inject(faults.Garbage(only, times, part=where, data=data)))
 
     def lose_reply(self, *, only: bytes = b"", times: int | None = None) -> None:

@@ -597,3 +597,10 @@ def test_a_closed_proxy_says_so(etcd: EtcdProcess) -> None:
 def test_a_target_that_is_no_url_is_refused(target: str) -> None:
     with pytest.raises(ValueError, match="URL"):
         FaultProxy(target)
+
+
+def test_faults_that_cannot_be_are_refused_at_once(proxy: FaultProxy) -> None:
+    with pytest.raises(ValueError, match="rate"):
+        proxy.trickle(0)
+    with pytest.raises(ValueError, match="garbage"):
+        proxy.garbage(data=b"")

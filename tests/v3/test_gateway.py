@@ -16,6 +16,7 @@ from etcd_recipes import (
     Compacted,
     Context,
     DeadlineExceeded,
+    EmptyResponse,
     InvalidResponse,
     Retry,
 )
@@ -147,6 +148,29 @@ def test_a_history_that_has_gone_back_for_good_is_believed_in_the_end(
         assert read() == 0
         assert eventually(read) == 5
         assert "history.went_back" in [record.getMessage() for record in caplog.records]
+
+
+# -- answers that are none ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"{"], ids=["empty", "html", "half"])
+def test_an_answer_that_is_none_leaves_open_what_a_write_did(body: bytes) -> None:
+    with Server(always(answer(body))) as server, client_of(server.endpoint) as client:
+        for call, in_doubt in (
+            (lambda: client.v3.kv.get("a"), False),
+            (lambda: client.v3.kv.put("a", "1"), True),
+            (lambda: client.v3.lease.revoke(7), False),  # may be repeated
+        ):
+            with pytest.raises((InvalidResponse, EmptyResponse)) as caught:
+                call()
+            assert caught.value.maybe_applied is in_doubt
+    with (
+        Server(always(answer(b"no\n", status=404))) as server,
+        client_of(server.endpoint) as client,
+    ):
+        with pytest.raises(InvalidResponse) as caught:
+            client.v3.kv.put("a", "1")
+        assert caught.value.maybe_applied is False
 
 
 # -- where the gateway is, and whether -------------------------------------------------------------------------

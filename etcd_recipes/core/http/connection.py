@@ -45,7 +45,7 @@ class Connection(http.client.HTTPConnection):
         """Connect to the first address that takes us; like socket.create_connection, but abortable."""
         failure: OSError | None = None
         for family, kind, proto, _name, place in self._look_up(*address):
-            sock = runtime.original("socket", "socket")(family, kind, proto)
+            sock: socket.socket = runtime.original("socket", "socket")(family, kind, proto)
             try:
                 self._connect(sock, place)
             except OSError as error:

@@ -45,9 +45,10 @@ class GuestTls:
     def recv_into(self, buffer: memoryview) -> int:
         """Receive what is there into `buffer`; 0 at the end, announced or not, as an SSLSocket has it."""
         try:
-            return self._run(lambda: self._tls.read(len(buffer), buffer))
+            count: Any = self._run(lambda: self._tls.read(len(buffer), buffer))
         except ssl.SSLEOFError:
             return 0
+        return int(count)
 
     def _run(self, step: Callable[[], T]) -> T:
         """Take the step, sending and receiving what it asks for."""

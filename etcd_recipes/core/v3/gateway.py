@@ -25,6 +25,7 @@ from etcd_recipes.core.context import Context
 from etcd_recipes.core.errors import (
     ClusterError,
     DeadlineExceeded,
+    EmptyResponse,
     EndpointError,
     EtcdError,
     InvalidResponse,
@@ -208,9 +209,14 @@ class Gateway:
         bodies: dict[str, dict[str, Any]] = {}
 
         def judge(reply: Reply) -> EndpointError | None:
-            refusal = replies.judge(reply)
+            try:
+                refusal = replies.judge(reply)
+                body = {} if refusal is not None else replies.decode(reply)
+            except (InvalidResponse, EmptyResponse) as error:
+                error.maybe_applied = reply.status == 200 and not action.replay
+                raise
             if refusal is None:
-                body = bodies[reply.endpoint] = replies.decode(reply)
+                bodies[reply.endpoint] = body
                 refusal = self._too_old(action, reply.endpoint, body, before)
             return refusal
 
