@@ -43,12 +43,14 @@ R = TypeVar("R")
 class Client:
     """A client of one etcd cluster; free to be used by many threads. Close it, or use it with ``with``.
 
-    `endpoints` is a URL, several with commas between, or a sequence of them. Nothing is sent before the
+    `endpoints` is a URL, several with commas between, or a sequence of them; one without a scheme is https
+    if there are certificates, else http. Nothing is sent before the
     first call. ValueError for an endpoint that is none, or a time that is negative.
 
     `api` is the store that the recipes use, "v3" or "v2"; the two do not see each other, so it is never
     guessed. `username` and `password` are for ``api="v2"``: they are sent with every request, to these
-    endpoints and nobody else. `ca`, `cert` and `key` are files for TLS. `header_timeout` is how long, in
+    endpoints and nobody else. `ca`, `cert` and `key` are files for TLS, loaded anew when they
+    change. `header_timeout` is how long, in
     seconds, one endpoint may take to begin its answer before the next one is asked (None: as long as the
     call has).
     `default_timeout` bounds calls that were given neither `timeout` nor `ctx`. `selection` says which of
@@ -87,10 +89,11 @@ class Client:
         self._namespace = namespace
         self._default_timeout = default_timeout
         self._selection = selection
+        self._secure = ca is not None or cert is not None
         self._retry = retry
         self._cluster = Cluster(
             Wire(http, ca=ca, cert=cert, key=key, auth=_basic(api, username, password)),
-            parse_endpoints(endpoints),
+            parse_endpoints(endpoints, secure=self._secure),
             header_timeout=header_timeout,
         )
         user = None if api == "v2" else _user(username, password)
@@ -156,7 +159,7 @@ class Client:
 
     def set_endpoints(self, endpoints: str | Iterable[str]) -> None:
         """Use these endpoints from the next call on."""
-        self._cluster.set_endpoints(parse_endpoints(endpoints))
+        self._cluster.set_endpoints(parse_endpoints(endpoints, secure=self._secure))
 
     def sync(self, *, timeout: float | None = None, ctx: Context | None = None) -> tuple[str, ...]:
         """Use the endpoints that the cluster's members advertise, and give those in use afterwards.

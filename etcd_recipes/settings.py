@@ -32,7 +32,6 @@ __all__ = [
     "FILES",
     "Settings",
     "Srv",
-    "endpoints",
     "from_environment",
     "from_url",
 ]
@@ -100,22 +99,9 @@ def from_environment(environ: Mapping[str, str], overrides: Mapping[str, Any]) -
 
 def _endpoints(said: Mapping[str, str], *, secure: bool) -> tuple[str, ...]:
     try:
-        return endpoints(said.get(ENDPOINTS, _DEFAULT_ENDPOINT), secure=secure)
+        return parse_endpoints(said.get(ENDPOINTS, _DEFAULT_ENDPOINT), secure=secure)
     except ValueError as error:
         raise ValueError(f"{ENDPOINTS}: {error}") from None
-
-
-def endpoints(text: str, *, secure: bool) -> tuple[str, ...]:
-    """Give the endpoints of a list with commas; those without a scheme are https if `secure`.
-
-    ValueError, naming the endpoint, for one that is none.
-    """
-    parts = [part for part in text.split(",") if part.strip()] or [""]
-    return tuple(
-        url.replace("http:", "https:", 1) if secure and "://" not in part else url
-        for part in parts
-        for url in parse_endpoints(part)
-    )
 
 
 def _srv(said: Mapping[str, str]) -> Srv:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from etcd_recipes.settings import ENDPOINTS, FILES, endpoints
+from etcd_recipes.core.http.endpoints import parse_endpoints
+from etcd_recipes.settings import ENDPOINTS, FILES
 
 if TYPE_CHECKING:
     from etcd_recipes import Client
@@ -63,13 +64,13 @@ class Settings:
             raise click.UsageError("--key is of no use without --cert")
         if "endpoints" in said:  # now, for the files may have come after them
             secure = any(said.get(name) for name in FILES)
-            said["endpoints"] = endpoints(said["endpoints"], secure=secure)
+            said["endpoints"] = parse_endpoints(said["endpoints"], secure=secure)
         return Connection(**said)
 
 
 def _check_endpoints(value: str) -> None:
     try:
-        endpoints(value, secure=False)
+        parse_endpoints(value)
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
 

@@ -20,20 +20,20 @@ __all__ = ["Ring", "parse_endpoints"]
 _DEFAULT_PORT = 2379
 
 
-def parse_endpoints(spec: str | Iterable[str]) -> tuple[str, ...]:
+def parse_endpoints(spec: str | Iterable[str], *, secure: bool = False) -> tuple[str, ...]:
     """Give the endpoints as ``scheme://host:port`` URLs, in order, without doubles.
 
     `spec` is one URL, several with commas between, or a sequence of them. Without a scheme it is http,
-    and then without a port it is 2379. ValueError, naming the endpoint, for anything else.
+    or https if `secure`, and then without a port it is 2379. ValueError, naming the endpoint, for anything else.
     """
     parts = spec.split(",") if isinstance(spec, str) else list(spec)
-    endpoints = [_parse(part.strip()) for part in parts if part.strip()]
+    endpoints = [_parse(part.strip(), secure) for part in parts if part.strip()]
     if not endpoints:
         raise ValueError("no etcd endpoint given; expected for example 'http://127.0.0.1:2379'")
     return tuple(dict.fromkeys(endpoints))
 
 
-def _parse(text: str) -> str:
+def _parse(text: str, secure: bool) -> str:
     if "@" in text:  # before anything is said about the rest, which may hold a password
         host = text.rpartition("@")[2]
         raise ValueError(
@@ -41,7 +41,7 @@ def _parse(text: str) -> str:
         )
     has_scheme = "://" in text
     try:
-        url = parse_url(text if has_scheme else f"http://{text}")
+        url = parse_url(text if has_scheme else f"{'https' if secure else 'http'}://{text}")
     except LocationParseError:
         raise ValueError(
             f"{text!r} is not a URL; expected for example 'http://127.0.0.1:2379'"

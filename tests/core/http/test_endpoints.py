@@ -212,3 +212,11 @@ def test_clients_of_a_fleet_do_not_all_begin_with_the_same_member() -> None:
     assert {ring.pinned for ring in rings} == set(ENDPOINTS)
     assert all(sorted(ring.order()) == sorted(ENDPOINTS) for ring in rings)
     assert Ring.shuffled(ENDPOINTS, random.Random(7)) == Ring.shuffled(ENDPOINTS, random.Random(7))
+
+
+def test_without_a_scheme_it_is_https_where_there_are_certificates() -> None:
+    assert parse_endpoints("a, http://b:1,c:7", secure=True) == (
+        "https://a:2379",
+        "http://b:1",
+        "https://c:7",
+    )
