@@ -44,15 +44,15 @@ class Client:
     """A client of one etcd cluster; free to be used by many threads. Close it, or use it with ``with``.
 
     `endpoints` is a URL, several with commas between, or a sequence of them; one without a scheme is https
-    if there are certificates, else http. Nothing is sent before the
-    first call. ValueError for an endpoint that is none, or a time that is negative.
+    if there are certificates, else http. Nothing is sent before the first call. ValueError for an endpoint
+    that is none, a file that cannot be loaded, or a time that is negative.
 
     `api` is the store that the recipes use, "v3" or "v2"; the two do not see each other, so it is never
-    guessed. `username` and `password` are for ``api="v2"``: they are sent with every request, to these
-    endpoints and nobody else. `ca`, `cert` and `key` are files for TLS, loaded anew when they
-    change. `header_timeout` is how long, in
-    seconds, one endpoint may take to begin its answer before the next one is asked (None: as long as the
-    call has).
+    guessed. `username` and `password` are etcd's: on v3 a token is fetched with them, shared by all calls and
+    renewed when it has died; with ``api="v2"`` they are sent with every request. Either way to these
+    endpoints and nobody else. `ca`, `cert` and `key` are files for TLS, loaded anew when they change.
+    `header_timeout` is how long, in seconds, one endpoint may take to begin its answer before the next one
+    is asked (None: as long as the call has).
     `default_timeout` bounds calls that were given neither `timeout` nor `ctx`. `selection` says which of
     the endpoints that `sync` finds is asked first: one at "random", or the "leader". `namespace` is put in
     front of the names of all recipes, as it stands. `session_ttl` is the lease of whatever has no ttl of
@@ -246,6 +246,7 @@ class Client:
         self._sessions.close()
         if "v2" in made:
             self.v2.close()
+        self.v3.close()
         self._cluster.close()
 
     def __enter__(self) -> Self:

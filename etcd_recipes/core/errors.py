@@ -164,10 +164,15 @@ class ClusterError(EtcdRecipesError):
     """
 
     def __init__(
-        self, errors: Sequence[EndpointError], *, what: str = "", harmless: bool = False
+        self,
+        errors: Sequence[EndpointError],
+        *,
+        what: str = "",
+        harmless: bool = False,
+        in_doubt: bool = False,
     ) -> None:
         self.errors: tuple[EndpointError, ...] = tuple(errors)
-        self.maybe_applied = any(error.maybe_applied for error in self.errors)
+        self.maybe_applied = in_doubt or any(error.maybe_applied for error in self.errors)
         self.what = what
         super().__init__(self._sentence(harmless))
 
@@ -188,8 +193,9 @@ class ClusterError(EtcdRecipesError):
 class ResponseError(EtcdRecipesError):
     """An endpoint answered, and the answer is wrong or is an error; `endpoint` says which one (or "").
 
-    `maybe_applied` is True for a write to v3 when the answer says that all went well, but is not etcd's: cut
-    off or rewritten on its way, it leaves open what was done.
+    `maybe_applied` is True when a write may have been carried out all the same: a copy of it was sent before,
+    to an endpoint that did not answer; or the answer says that all went well, but was cut off or rewritten on
+    its way (v3).
     """
 
     maybe_applied: bool = False

@@ -110,7 +110,7 @@ class Runtime(Protocol):
         """Make an event that is not set."""
 
     def new_lock(self) -> Lock:
-        """Make a lock that nobody has."""
+        """Make a lock that nobody has; the thread that has it may take it again."""
 
     def spawn(self, target: Callable[[], None], name: str) -> Thread:
         """Start a daemon thread that runs `target`."""
@@ -210,7 +210,9 @@ class NativeRuntime:
         return NativeEvent()
 
     def new_lock(self) -> Lock:
-        lock: Lock = _native("allocate_lock")()
+        # Reentrant: a signal handler, or a finalizer, runs in the middle of whatever its thread is doing, and
+        # would wait for ever for a lock that this thread has.
+        lock: Lock = _native("RLock")()
         return lock
 
     def thread_id(self) -> int:
@@ -358,7 +360,17 @@ def at_exit(owner: Any) -> None:
     _exit_hooks.add(owner)
 
 
+_generation = 0
+
+
+def generation() -> int:
+    """Give how many forks lie between this process and the one that imported the library first."""
+    return _generation
+
+
 def _after_fork_in_child() -> None:
+    global _generation  # noqa: PLW0603 (there is one process)
+    _generation += 1
     if isinstance(_current, NativeRuntime):
         _current.rng.seed()  # else parent and child would choose the same lease ids
     for owner in list(_fork_aware):

@@ -192,7 +192,7 @@ def kill_in_turn(
 
 
 def connected_to(watcher: Watcher, cluster: EtcdCluster) -> EtcdProcess:
-    channel = eventually(lambda: watcher._channel, PATIENCE, "a connection")
+    channel = eventually(lambda: watcher._subscription._channel, PATIENCE, "a connection")
     return next(each for each in cluster.members if each.endpoint == channel.endpoint)
 
 

@@ -18,11 +18,15 @@ from etcd_recipes import (
     DeadlineExceeded,
     EmptyResponse,
     InvalidResponse,
+    PermissionDenied,
     Retry,
 )
 from etcd_recipes.core.http.endpoints import Ring
-from etcd_recipes.core.v3 import Compare, Op, gateway, horizon
+from etcd_recipes.core.store import Standing
+from etcd_recipes.core.v3 import Compare, Op, gateway, horizon, subscription
+from etcd_recipes.core.v3.store import V3Store
 from etcd_recipes.testing import EtcdProcess
+from tests.core.calls import FOREVER
 from tests.core.servers import (
     HANG,
     Handler,
@@ -159,7 +163,8 @@ def test_an_answer_that_is_none_leaves_open_what_a_write_did(body: bytes) -> Non
         for call, in_doubt in (
             (lambda: client.v3.kv.get("a"), False),
             (lambda: client.v3.kv.put("a", "1"), True),
-            (lambda: client.v3.lease.revoke(7), False),  # may be repeated
+            (lambda: client.v3.lease.revoke(7), True),
+            (lambda: client.v3.kv.txn([], [Op.get("a")]), False),
         ):
             with pytest.raises((InvalidResponse, EmptyResponse)) as caught:
                 call()
@@ -314,6 +319,61 @@ def test_a_policy_that_makes_no_sense_is_refused(arguments: dict[str, float]) ->
         Retry(**arguments)  # type: ignore[arg-type]
 
 
+def test_what_one_walk_left_open_the_next_one_does_not_settle() -> None:
+    """The first copy of each request is lost on its way: it may be carried out yet."""
+    policy = Retry(attempts=3, first=0.01)
+    ops = ([Compare.version("a") == 0], [Op.put("a", "1")])
+    denied = answer(b'{"code":7,"message":"etcdserver: permission denied"}', status=403)
+
+    def store(server: Server, client: Client) -> Standing:
+        return V3Store(client._gateway).create("a", "1", None, Context(FOREVER))
+
+    done = reply(7, succeeded=True, responses=[{"response_put": {}}])
+    with Server(in_turn(hangs_up_on("/v3/kv/txn"), always(done))) as server:
+        with client_of(server.endpoint, retry=policy) as client:
+            assert store(server, client).doubt
+    with (
+        Server(in_turn(hangs_up_on("/v3/kv/txn"), always(done))) as server,
+        client_of(server.endpoint) as client,
+    ):
+        with pytest.raises(ClusterError):
+            store(server, client)
+        assert not store(server, client).doubt  # another call
+    with Server(in_turn(hangs_up_on("/v3/kv/txn"), always(denied))) as server:
+        with client_of(server.endpoint, retry=policy) as client:
+            with pytest.raises(PermissionDenied) as caught:
+                client.v3.kv.txn(*ops, replay=True)
+            assert caught.value.maybe_applied
+    with (
+        Server(hangs_up_on("/v3/kv/txn")) as server,
+        client_of(server.endpoint, retry=policy) as client,
+    ):
+        job = Job(lambda: client.v3.kv.txn(*ops, replay=True, timeout=10))
+        server.heard(1)
+        server.close()
+        with pytest.raises(ClusterError) as lost:
+            job.result()
+        assert lost.value.maybe_applied
+
+
+def test_a_token_that_cannot_be_fetched_says_nothing_of_the_call() -> None:
+    with (
+        Server(script()) as server,
+        client_of(server.endpoint, username="ann", password="x") as client,
+        pytest.raises(ClusterError, match="authenticate") as caught,
+    ):
+        client.v3.kv.put("a", "1")
+    assert caught.value.maybe_applied is False
+
+
+def test_an_endpoint_that_is_not_etcd_is_not_asked_first_again() -> None:
+    with Server(always(answer(b"<html>"))) as web, Server(always(reply(7))) as etcd:
+        with client_of(web.endpoint, etcd.endpoint) as client:
+            with pytest.raises(InvalidResponse):
+                client.v3.kv.get("a")
+            assert client.v3.kv.range("a").revision == 7
+
+
 def test_v2_walks_again_too() -> None:
     node = b'{"action":"get","node":{"key":"/a","value":"1","modifiedIndex":7,"createdIndex":7}}'
     with (
@@ -404,9 +464,7 @@ def test_a_compaction_is_told_though_the_stream_stays_open() -> None:
 def test_watchers_of_one_client_share_the_probes_of_a_member(
     etcd: EtcdProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from etcd_recipes.core.v3 import watcher
-
-    monkeypatch.setattr(watcher, "QUIET", 0.2)
+    monkeypatch.setattr(subscription, "QUIET", 0.2)
     probes = 0
     prove = gateway.Gateway._probe
 
@@ -425,3 +483,112 @@ def test_watchers_of_one_client_share_the_probes_of_a_member(
         for watch in watches:
             watch.close()
     assert 2 <= probes <= 8, "each of the six asked for itself"
+
+
+def test_a_confirmation_that_trickles_is_left_like_one_that_does_not_come(
+    etcd: EtcdProcess,
+) -> None:
+    head = chunked(end=False)
+    slow = [piece for byte in created(5) for piece in (b"1\r\n%c\r\n" % byte, 0.1)]
+    with (
+        Server(script(head, *slow, HANG)) as server,
+        client_of(server.endpoint, etcd.endpoint) as client,
+    ):
+        with client.v3.watch("trickled") as watch:
+            client.v3.kv.put("trickled", "1")
+            assert watch.next(timeout=5).kv.text == "1"
+
+
+def test_a_message_that_stalls_in_its_middle_is_asked_for_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(subscription, "QUIET", 0.3)
+    half = events(6)[:40]
+
+    def stalls(peer: Peer) -> None:
+        while request := peer.request():
+            if request.path == "/v3/watch":
+                peer.send(chunked(created(5), half, end=False))
+            else:
+                peer.client_hangs_up()
+
+    with (
+        Server(stalls) as one,
+        Server(script(chunked(created(9), events(6), end=False), HANG)) as other,
+        client_of(one.endpoint, other.endpoint) as client,
+        client.v3.watch("a") as watch,
+    ):
+        assert watch.next(timeout=5).kv.mod_revision == 6
+        assert starts(other) == [6]
+
+
+def test_short_waits_leave_a_silent_member_as_one_long_wait_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(subscription, "QUIET", 0.5)
+
+    def silent_after(peer: Peer) -> None:
+        while request := peer.request():
+            if request.path == "/v3/watch":
+                peer.send(chunked(created(5), end=False))
+            peer.client_hangs_up()
+
+    with (
+        Server(silent_after) as server,
+        Server(script(chunked(created(9), events(6), end=False), HANG)) as other,
+        client_of(server.endpoint, other.endpoint) as client,
+        client.v3.watch("a") as watch,
+    ):
+
+        def poll() -> int:
+            try:
+                return watch.next(timeout=0.1).kv.mod_revision
+            except DeadlineExceeded:
+                return 0
+
+        assert eventually(poll, 10, "the change of the endpoint") == 6
+
+
+def test_a_watch_that_etcd_cancels_is_asked_for_again_by_the_next_call() -> None:
+    cancel = b'{"result":{"canceled":true,"cancel_reason":"etcdserver: permission denied"}}\n'
+    first = script(chunked(created(5), events(6), cancel, end=False), HANG)
+    second = script(chunked(created(9), events(7), end=False), HANG)
+    with (
+        Server(in_turn(first, second)) as server,
+        client_of(server.endpoint) as client,
+        client.v3.watch("a") as watch,
+    ):
+        got: list[int] = []
+        denied = 0
+        while len(got) < 2:
+            try:
+                got.append(watch.next(timeout=5).kv.mod_revision)
+            except PermissionDenied:
+                denied += 1
+        assert (got, denied) == ([6, 7], 1)
+
+
+def test_a_history_that_went_back_ends_a_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cluster is restored from a backup, with the same id; then with another."""
+    monkeypatch.setattr(horizon, "PATIENCE", 0.2)
+    monkeypatch.setattr(subscription, "QUIET", 0.1)
+    member = Member(50)
+
+    def handle(peer: Peer) -> None:
+        while request := peer.request():
+            if request.path == "/v3/watch":
+                peer.send(chunked(created(member.revision), end=False))
+                peer.client_hangs_up()
+            peer.send(reply(member.revision, member.cluster))
+
+    with (
+        Server(handle) as server,
+        client_of(server.endpoint) as client,
+        client.v3.watch("a") as watch,
+    ):
+        client.v3.kv.range("a")
+        member.revision = 20
+        for _ in range(2):
+            with pytest.raises(Compacted, match="restored") as caught:
+                watch.next(timeout=10)
+        assert caught.value.resume_from == 20

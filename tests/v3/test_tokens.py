@@ -10,6 +10,7 @@ import pytest
 
 from etcd_recipes import (
     Client,
+    ClusterError,
     Context,
     DeadlineExceeded,
     PermissionDenied,
@@ -89,15 +90,28 @@ def test_many_calls_that_were_refused_the_same_token_fetch_one_new() -> None:
     )  # older still: there is a newer one
 
 
-def test_when_the_fetch_fails_the_next_one_that_waits_fetches() -> None:
+def test_a_fetch_that_etcd_refuses_is_refused_for_all_who_waited_for_it() -> None:
     source = Source(held=True)
     source.fails_with = Unauthenticated("no", code=3)
+    tokens = Tokens(source)
+    jobs = [Job(lambda: tokens.get(Context(10))) for _ in range(8)]
+    eventually(lambda: len(tokens._waiting) == 7)
+    source.let_go()
+    for job in jobs:
+        with pytest.raises(Unauthenticated):
+            job.result()
+    assert source.asked == 1
+
+
+def test_when_the_fetch_fails_the_next_one_that_waits_fetches() -> None:
+    source = Source(held=True)
+    source.fails_with = ClusterError([])
     tokens = Tokens(source)
     jobs = [Job(lambda: tokens.get(Context(10))) for _ in range(3)]
     eventually(lambda: len(tokens._waiting) == 2)
     source.let_go()
     for job in jobs:
-        with pytest.raises(Unauthenticated):
+        with pytest.raises(ClusterError):
             job.result()
     assert source.asked == 3
     source.fails_with = None

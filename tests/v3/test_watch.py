@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import threading
@@ -19,8 +20,9 @@ from etcd_recipes import (
     Context,
     DeadlineExceeded,
 )
-from etcd_recipes.core.v3 import Event, Op, watcher
+from etcd_recipes.core.v3 import Event, Op, subscription, watcher
 from etcd_recipes.core.v3.api import V3
+from etcd_recipes.core.v3.assembly import Assembly
 from etcd_recipes.testing import EtcdCluster, EtcdProcess
 from tests.tools import Job, eventually
 from tests.versions import SERVERS, binary_of
@@ -165,7 +167,7 @@ def test_close_from_another_thread_ends_a_wait_and_the_iteration(v3: V3, name: s
     for read in (list, lambda watch: list(watch.batches())):
         watch = v3.watch(name)
         job = Job(lambda read=read, watch=watch: read(watch))
-        eventually(lambda watch=watch: watch._is_read)
+        eventually(lambda watch=watch: watch._reader is not None)
         before = time.monotonic()
         watch.close()
         assert job.result() == []
@@ -180,7 +182,7 @@ def test_the_context_of_a_watcher_ends_its_iteration(v3: V3, name: str) -> None:
     ctx = Context()
     with v3.watch(name, ctx=ctx) as watch:
         job = Job(lambda: list(watch))
-        eventually(lambda: watch._is_read)
+        eventually(lambda: watch._reader is not None)
         ctx.cancel("the worker stops")
         with pytest.raises(Cancelled, match="the worker stops"):
             job.result()
@@ -195,7 +197,7 @@ def test_the_context_of_one_wait_ends_that_wait_alone(v3: V3, name: str) -> None
     with v3.watch(name) as watch:
         ctx = Context()
         job = Job(lambda: watch.next(ctx=ctx))
-        eventually(lambda: watch._is_read)
+        eventually(lambda: watch._reader is not None)
         ctx.cancel()
         with pytest.raises(Cancelled):
             job.result()
@@ -206,7 +208,7 @@ def test_the_context_of_one_wait_ends_that_wait_alone(v3: V3, name: str) -> None
 def test_two_threads_cannot_read_one_watcher(v3: V3, name: str) -> None:
     with v3.watch(name) as watch:
         job = Job(lambda: list(watch))
-        eventually(lambda: watch._is_read)
+        eventually(lambda: watch._reader is not None)
         with pytest.raises(RuntimeError, match="one thread"):
             watch.next(timeout=1)
         watch.close()
@@ -258,6 +260,99 @@ def test_a_forked_child_and_its_parent_both_hear_of_everything(v3: V3, name: str
         assert watch.next(timeout=5).kv.text == "3"
 
 
+def test_a_child_that_closes_its_copy_or_cancels_leaves_the_parents_watch_alone(
+    v3: V3, name: str
+) -> None:
+    ctx = Context()
+    with v3.watch(name, ctx=ctx) as watch:
+        job = Job(lambda: watch.next(timeout=10).kv.text)
+        eventually(lambda: watch._reader is not None)
+        child = os.fork()
+        if child == 0:
+            try:
+                watch.close()
+                ctx.cancel()
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+        channel = watch._subscription._channel
+        v3.kv.put(name, "1")
+        assert job.result() == "1"
+        assert watch._subscription._channel is channel, "the stream was broken"
+
+
+def test_closing_the_client_ends_its_watches(server: EtcdProcess, name: str) -> None:
+    client = Client(server.endpoint)
+    watch = client.v3.watch(name)
+    job = Job(lambda: list(watch))
+    eventually(lambda: watch._reader is not None)
+    client.close()
+    assert job.result() == []
+    with pytest.raises(Cancelled, match="closed"):
+        watch.next()
+
+
+def test_an_interrupt_loses_nothing_and_leaves_the_watcher_usable(
+    v3: V3, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with v3.watch(name) as watch:
+        first = v3.kv.put(name, "1").revision
+        take_apart = Assembly.take
+
+        def interrupted(self: Assembly, result: dict[str, object]) -> object:
+            take_apart(self, result)
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Assembly, "take", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                watch.next(timeout=5)
+        v3.kv.put(name, "2")
+        assert [event.kv.text for event in take(watch, 2)] == ["1", "2"]
+        assert first <= watch.revision
+
+
+def test_a_signal_handler_may_close_a_watcher_in_the_middle_of_anything(v3: V3, name: str) -> None:
+    with v3.watch(name) as watch, watch._lock:  # as if its own thread had it
+        watch.close()
+    with pytest.raises(Cancelled):
+        watch.next()
+
+
+def test_a_watcher_that_was_forgotten_gives_its_connection_back(v3: V3, name: str) -> None:
+    ctx = Context()
+    watches = [v3.watch(name, ctx=ctx) for _ in range(5)]
+    assert len(ctx._callbacks) == 5
+    del watches[:]
+    gc.collect()
+    assert ctx._callbacks == {}
+
+
+def test_the_revision_is_that_of_what_was_given_whole(v3: V3, name: str) -> None:
+    with v3.watch(f"{name}/", prefix=True) as watch:
+        before = v3.kv.put(f"{name}/first", "").revision
+        watch.next(timeout=5)
+        result = v3.kv.txn([], [Op.put(f"{name}/{number}", "") for number in range(3)])
+        assert [watch.next(timeout=5) and watch.revision for _ in range(3)] == [
+            before,
+            before,
+            result.revision,
+        ]
+
+
+def test_a_wait_of_no_time_gives_what_is_there(v3: V3, name: str) -> None:
+    with v3.watch(name) as watch:
+        v3.kv.put(name, "1")
+        assert eventually(lambda: _poll(watch)) == "1"
+
+
+def _poll(watch: watcher.Watcher) -> str:
+    try:
+        return watch.next(timeout=0).kv.text
+    except DeadlineExceeded:
+        return ""
+
+
 # -- history -------------------------------------------------------------------------------------------------
 
 
@@ -292,8 +387,8 @@ def test_a_watch_whose_events_were_compacted_while_it_was_cut_off_says_so(
         Client(own_server.endpoint) as other,
         client.v3.watch("a") as watch,
     ):
-        watch._channel.close()  # type: ignore[union-attr]
-        watch._channel = None
+        watch._subscription._channel.close()  # type: ignore[union-attr]
+        watch._subscription._channel = None
         other.v3.kv.put("a", "1")
         last = other.v3.kv.put("a", "2").revision
         other.v3.kv.compact(last)
@@ -361,7 +456,7 @@ def pinned(client: Client, members: EtcdCluster) -> int:
 def test_a_watch_leaves_a_member_that_was_stopped_though_nobody_else_calls(
     members: EtcdCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watcher, "QUIET", 0.5)
+    monkeypatch.setattr(subscription, "QUIET", 0.5)
     with (
         Client(members.endpoints, header_timeout=0.5) as client,
         client.v3.watch("stopped") as watch,
@@ -392,7 +487,7 @@ def test_a_watch_leaves_a_member_that_has_lost_its_leader_and_loses_nothing(
             member.kill()
         with pytest.raises(DeadlineExceeded):
             watch.next(timeout=5.0)
-        assert watch._is_interrupted, "a member without a leader went unnoticed"
+        assert watch._subscription._is_interrupted, "a member without a leader went unnoticed"
         for member in others:
             member.restart()
         eventually(lambda: _try_put(members.endpoints, "lonely"), 20, "a write")

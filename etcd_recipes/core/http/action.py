@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["Action", "Reply"]
+__all__ = ["Action", "Doubt", "Reply"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,23 @@ class Action:
     fresh: bool = False
     header_timeout: float | None = None
     preflight: Action | None = None
+
+
+class Doubt:
+    """Whether a copy of a request may have been carried out, or may yet be, though no answer came.
+
+    One for all walks that are made for a call: what one of them left open, the next one cannot settle.
+    """
+
+    __slots__ = ("is_there",)
+
+    def __init__(self) -> None:
+        self.is_there = False
+
+    def add(self, maybe_applied: bool) -> bool:
+        """Take in what became of one attempt, and give what is to be said of all of them."""
+        self.is_there = self.is_there or maybe_applied
+        return self.is_there
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,7 @@ class Attempt:
         self._in_head = True
         self._ended_from_outside: str | None = None
         self._number = 0
+        self._generation = runtime.generation()
 
     def __enter__(self) -> Self:
         self._ctx.check()
@@ -77,7 +78,12 @@ class Attempt:
             raise self.translate(error) from error
 
     def abort(self, why: str = "") -> None:
-        """End the attempt from another thread; nothing happens when it is over."""
+        """End the attempt from another thread; nothing happens when it is over.
+
+        Nor in a forked child: a shutdown would end the parent's connection, which is the same socket.
+        """
+        if self._generation != runtime.generation():
+            return
         with self._lock:
             self._ended_from_outside = why
             if self._connection is not None:

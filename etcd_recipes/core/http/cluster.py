@@ -35,11 +35,13 @@ from etcd_recipes.core.errors import (
     ClusterError,
     ContextError,
     DeadlineExceeded,
+    EmptyResponse,
     EndpointError,
+    InvalidResponse,
     ResponseError,
 )
 from etcd_recipes.core.http import redirects
-from etcd_recipes.core.http.action import Action, Reply
+from etcd_recipes.core.http.action import Action, Doubt, Reply
 from etcd_recipes.core.http.endpoints import Ring
 from etcd_recipes.core.http.wire import Stream, Wire
 
@@ -107,10 +109,19 @@ class Cluster:
         """Ask `endpoint` first from the next call on, if it is one of the endpoints."""
         self._ring = self._ring.pin(endpoint)
 
-    def send(self, action: Action, ctx: Context, judge: Judge, *, at: str | None = None) -> Reply:
+    def send(
+        self,
+        action: Action,
+        ctx: Context,
+        judge: Judge,
+        *,
+        at: str | None = None,
+        doubt: Doubt | None = None,
+    ) -> Reply:
         """Give the first answer that counts; with `at`, only that endpoint is asked, and none is pinned.
 
-        Raises ClusterError when no endpoint gave one, ResponseError when `judge` does, and the
+        `doubt` is what earlier walks for the same call have left open; it stands in the answer and in every
+        error (`maybe_applied`). Raises ClusterError when no endpoint gave one, ResponseError when `judge` does, and the
         Context's error when that ends first.
         """
 
@@ -122,8 +133,9 @@ class Cluster:
                 raise refusal
             return reply
 
-        reply, doubt = self._walk(action, ctx, ask, None if at is None else (at,))
-        return replace(reply, doubt=True) if doubt else reply
+        doubt = doubt or Doubt()
+        reply = self._walk(action, ctx, ask, None if at is None else (at,), doubt)
+        return replace(reply, doubt=True) if doubt.is_there else reply
 
     def open(
         self,
@@ -155,8 +167,7 @@ class Cluster:
                 raise
 
         order = (at,) if at is not None else None if after is None else self._ring.order(after)
-        begun, _ = self._walk(action, ctx, ask, order)
-        return begun
+        return self._walk(action, ctx, ask, order, Doubt())
 
     def _clear(self, endpoint: str, preflight: Action, ctx: Context, judge: Judge) -> None:
         """Step 5: the trouble is over if `endpoint` answers, else it is left, and nothing was sent to it."""
@@ -185,13 +196,13 @@ class Cluster:
         ctx: Context,
         ask: Callable[[str], T],
         order: tuple[str, ...] | None,
-    ) -> tuple[T, bool]:
-        """Give what the first endpoint answers, and whether a copy sent before it is in doubt.
+        doubt: Doubt,
+    ) -> T:
+        """Give what the first endpoint answers; `doubt` says whether a copy sent before it is in doubt.
 
         An `order` of the caller's own says nothing about where others should begin.
         """
         errors: list[EndpointError] = []
-        doubt = False
         for endpoint in order or self._ring.order():
             begun = not ctx.done
             try:
@@ -199,7 +210,7 @@ class Cluster:
             except EndpointError as error:
                 self._in_trouble = True
                 errors.append(error)
-                doubt = doubt or error.maybe_applied
+                doubt.add(error.maybe_applied)
                 self._leave(error, endpoint)
                 if error.maybe_applied and not action.replay:
                     break
@@ -209,13 +220,20 @@ class Cluster:
                     # callers in a hurry would come back to it for ever.
                     self._in_trouble = True
                     self._ring = self._ring.leave(endpoint)
-                error.maybe_applied = error.maybe_applied or doubt
+                error.maybe_applied = doubt.add(error.maybe_applied)
+                raise
+            except ResponseError as error:
+                error.maybe_applied = doubt.add(error.maybe_applied)
+                if isinstance(error, InvalidResponse | EmptyResponse):
+                    self._ring = self._ring.leave(endpoint)  # whatever it is, it is not etcd
                 raise
             else:
                 if order is None:
                     self._ring = self._ring.pin(endpoint)
-                return answer, doubt
-        raise ClusterError(errors, what=action.what, harmless=action.replay)
+                return answer
+        raise ClusterError(
+            errors, what=action.what, harmless=action.replay, in_doubt=doubt.is_there
+        )
 
     def _ask(self, way: _Way[A], endpoint: str, action: Action, ctx: Context) -> A:
         """Give one endpoint's answer, or that of the one it redirects to (step 5)."""

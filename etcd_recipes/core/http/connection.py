@@ -167,6 +167,8 @@ class TlsConnection(Connection, http.client.HTTPSConnection):
         try:
             self.sock.settimeout(0.0)
             self.sock.recv(1)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            pass  # it said nothing
         except ssl.SSLError:
             raise
         except OSError:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from etcd_recipes.core import retry
 from etcd_recipes.core.context import Context, limit
-from etcd_recipes.core.http.action import Action, Reply
+from etcd_recipes.core.http.action import Action, Doubt, Reply
 from etcd_recipes.core.http.cluster import Cluster, Judge
 from etcd_recipes.core.http.wire import Stream
 from etcd_recipes.core.v2 import replies
@@ -47,10 +47,11 @@ class Service:
 
         Raises ClusterError, ResponseError (EtcdError for etcd's own) or the Context's error.
         """
+        doubt = Doubt()
         return retry.walk(
             self._policy,
             ctx,
-            lambda: self._cluster.send(action, ctx, judge, at=at),
+            lambda: self._cluster.send(action, ctx, judge, at=at, doubt=doubt),
             replay=action.replay,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Collection
 
 from etcd_recipes.core.context import Context, limit
@@ -33,6 +34,12 @@ class V3:
         self.maintenance = Maintenance(gateway, default_timeout)
         self._gateway = gateway
         self._default_timeout = default_timeout
+        self._watchers: weakref.WeakSet[Watcher] = weakref.WeakSet()
+
+    def close(self) -> None:
+        """End all watchers."""
+        for watcher in list(self._watchers):
+            watcher.close()
 
     def watch(
         self,
@@ -67,7 +74,7 @@ class V3:
         unknown = set(filters) - _FILTERS
         if unknown or isinstance(filters, str):
             raise ValueError(f"filters are 'NOPUT' and 'NODELETE', not {filters!r}")
-        return Watcher(
+        watcher = Watcher(
             self._gateway,
             start,
             end,
@@ -78,3 +85,5 @@ class V3:
             opening=limit(timeout, ctx, default=self._default_timeout),
             life=Context(parent=ctx),
         )
+        self._watchers.add(watcher)
+        return watcher

@@ -27,6 +27,7 @@ __all__ = ["Channel"]
 class Channel:
     """See the module's docstring; `revision` is the lowest at which one of its watches was confirmed.
 
+    `cluster` is the id of the cluster that confirmed it.
     `creates` are the create_requests. With `after`, the endpoint that follows that one is asked first.
     Raises ClusterError, ResponseError (EtcdError for etcd's own) or the Context's error.
     """
@@ -44,6 +45,7 @@ class Channel:
         self._creates = len(creates)
         self._early: list[dict[str, Any]] = []
         self.revision = 0
+        self.cluster = ""
         self._messages = gateway.stream(
             requests.watch(creates, what=what), ctx, after=after, begin=self._confirm
         )
@@ -60,21 +62,24 @@ class Channel:
                 if result.get("created"):
                     with replies.Reading(messages.endpoint):
                         revisions.append(replies.revision_of(result))
+                        self.cluster = replies.cluster_of(result)
                 else:
                     self._early.append(result)
         self.revision = min(revisions)
 
     def _awaited(self, messages: Messages, until: float | None) -> list[dict[str, Any]]:
         """Give what comes next, or raise EndpointError when it does not come in time."""
-        left = None if until is None else max(until - runtime.now(), 0.001)
+        left = None if until is None else until - runtime.now()
+        late = f"the watch was not confirmed within {self._patience or 0:g} s"
+        if left is not None and left <= 0:
+            raise EndpointError(messages.endpoint, late, silent=True)
         try:
-            results = messages.read(left)
+            results = messages.piece(left)
         except EndpointError as error:
             if not error.silent:
                 raise
-            late = f"the watch was not confirmed within {self._patience:g} s"
             raise EndpointError(messages.endpoint, late, silent=True) from error
-        if not results:
+        if results is None:
             raise EndpointError(messages.endpoint, "the watch ended before it was confirmed")
         return results
 
@@ -92,9 +97,21 @@ class Channel:
         Raises EndpointError when the connection broke, nothing came for `quiet` seconds or the member has
         lost its leader; Compacted and other EtcdErrors when etcd cancels; and the Context's error.
         """
+        while (results := self.piece(quiet)) is not None:
+            if results:
+                return results
+        return []
+
+    def piece(self, quiet: float | None = None) -> list[dict[str, Any]] | None:
+        """Give the results that the next bytes complete, maybe none; None when the server has ended it.
+
+        Errors as for `read`; it receives once.
+        """
+        results: list[dict[str, Any]] | None
         results, self._early = self._early, []
-        results = results or self._messages.read(quiet)
-        for result in results:
+        if not results:
+            results = self._messages.piece(quiet)
+        for result in results or ():
             _check(result, self.endpoint)
         return results
 

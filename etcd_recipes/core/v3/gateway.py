@@ -24,6 +24,7 @@ from etcd_recipes.core import retry, runtime
 from etcd_recipes.core.context import Context
 from etcd_recipes.core.errors import (
     ClusterError,
+    ContextError,
     DeadlineExceeded,
     EmptyResponse,
     EndpointError,
@@ -33,7 +34,7 @@ from etcd_recipes.core.errors import (
     ResponseError,
     Unauthenticated,
 )
-from etcd_recipes.core.http.action import Action, Reply
+from etcd_recipes.core.http.action import Action, Doubt, Reply
 from etcd_recipes.core.http.cluster import Cluster
 from etcd_recipes.core.http.wire import Stream
 from etcd_recipes.core.log import event_logger
@@ -93,7 +94,8 @@ class Gateway:
 
         Raises ClusterError, ResponseError (EtcdError for etcd's own) or the Context's error.
         """
-        return self._made(action, ctx, lambda ready: self._send(ready, ctx, at))
+        doubt = Doubt()
+        return self._made(action, ctx, lambda ready: self._send(ready, ctx, at, doubt), doubt)
 
     def stream(
         self,
@@ -119,7 +121,13 @@ class Gateway:
             action,
             ctx,
             lambda ready: self._cluster.open(ready, ctx, replies.judge, begun, after=after, at=at),
+            Doubt(),
         )
+
+    @property
+    def epoch(self) -> int:
+        """How often the cluster's history has gone back under this client."""
+        return self._horizon.epoch
 
     def prove(self, endpoint: str, ctx: Context, within: float) -> None:
         """Make sure that `endpoint` serves its cluster: EndpointError if not; ContextError if `ctx` ends.
@@ -139,7 +147,7 @@ class Gateway:
             raise
 
     def _probe(self, endpoint: str, ctx: Context, within: float) -> None:
-        limited = ctx.child(self.header_timeout or within)
+        limited = ctx.child((self.header_timeout or within) + 0.05)  # so that the first one ends it
         try:
             self.call(requests.PROBE, limited, at=endpoint)
         except EtcdError:
@@ -154,31 +162,40 @@ class Gateway:
 
     # -- steps 1 to 3 ----------------------------------------------------------------------------------------
 
-    def _made(self, action: Action, ctx: Context, make: Callable[[Action], T]) -> T:
+    def _made(self, action: Action, ctx: Context, make: Callable[[Action], T], doubt: Doubt) -> T:
         """Step 1."""
         return retry.walk(
-            self._policy, ctx, lambda: self._signed(action, ctx, make), replay=action.replay
+            self._policy, ctx, lambda: self._signed(action, ctx, make, doubt), replay=action.replay
         )
 
-    def _signed(self, action: Action, ctx: Context, make: Callable[[Action], T]) -> T:
+    def _signed(self, action: Action, ctx: Context, make: Callable[[Action], T], doubt: Doubt) -> T:
         """Step 2. A watch whose token has died is told that its permission is denied."""
         if self._tokens is None:
             return self._rooted(action, make)
-        token = self._tokens.get(ctx)
+        token = self._token(self._tokens, ctx, doubt)
         try:
             return self._rooted(_with_token(action, token), make)
         except (Unauthenticated, PermissionDenied) as error:
             hidden = isinstance(error, PermissionDenied) and action.path.endswith("/watch")
             if not hidden and not isinstance(error, Unauthenticated):
                 raise
-        newer = self._tokens.get(ctx, refused=token)
+        newer = self._token(self._tokens, ctx, doubt, refused=token)
         return self._rooted(_with_token(action, newer), make)
+
+    def _token(
+        self, tokens: Tokens, ctx: Context, doubt: Doubt, refused: Token | None = None
+    ) -> Token:
+        try:
+            return tokens.get(ctx, refused)
+        except (ClusterError, ContextError, ResponseError) as error:
+            error.maybe_applied = doubt.is_there  # of the call: what failed here was not it
+            raise
 
     def _fetch_token(self, ctx: Context) -> Token:
         assert self._user is not None
-        action = requests.authenticate(*self._user)
+        action, doubt = requests.authenticate(*self._user), Doubt()
         try:
-            answer = self._rooted(action, lambda ready: self._send(ready, ctx, None))
+            answer = self._rooted(action, lambda ready: self._send(ready, ctx, None, doubt))
         except EtcdError as error:
             if replies.auth_is_off(error):
                 return ""
@@ -204,7 +221,7 @@ class Gateway:
 
     # -- step 4 ----------------------------------------------------------------------------------------------
 
-    def _send(self, action: Action, ctx: Context, at: str | None) -> Answer:
+    def _send(self, action: Action, ctx: Context, at: str | None, doubt: Doubt) -> Answer:
         before, sent = self._horizon.seen(), runtime.now()
         bodies: dict[str, dict[str, Any]] = {}
 
@@ -213,14 +230,14 @@ class Gateway:
                 refusal = replies.judge(reply)
                 body = {} if refusal is not None else replies.decode(reply)
             except (InvalidResponse, EmptyResponse) as error:
-                error.maybe_applied = reply.status == 200 and not action.replay
+                error.maybe_applied = reply.status == 200 and _writes(action)
                 raise
             if refusal is None:
                 bodies[reply.endpoint] = body
                 refusal = self._too_old(action, reply.endpoint, body, before)
             return refusal
 
-        reply = self._cluster.send(action, ctx, judge, at=at)
+        reply = self._cluster.send(action, ctx, judge, at=at, doubt=doubt)
         if action.fresh:
             self._proven[reply.endpoint] = sent
         return Answer(bodies[reply.endpoint], reply.endpoint, doubt=reply.doubt)
@@ -242,12 +259,16 @@ class Gateway:
                 endpoint,
                 f"its answer is of revision {revision}, but the cluster has been at {seen}: "
                 "this member is behind, or was restored from a backup",
-                maybe_applied=not action.replay,
+                maybe_applied=_writes(action),
             )
         if action.fresh and revision < seen:
             event_logger("http").error("history.went_back", revision=revision, seen=seen)
         self._horizon.note(cluster, revision)
         return None
+
+
+def _writes(action: Action) -> bool:
+    return action.preflight is not None
 
 
 def _with_token(action: Action, token: Token) -> Action:
@@ -286,12 +307,20 @@ class Messages:
         Raises EndpointError when the connection broke or nothing came for `quiet` seconds, EtcdError
         when the server says why it ends, and the Context's error.
         """
-        if self._failure is not None:
-            raise self._failure
-        while piece := self._stream.read(quiet):
-            if results := self._results(piece):
+        while (results := self.piece(quiet)) is not None:
+            if results:
                 return results
         return []
+
+    def piece(self, quiet: float | None = None) -> list[dict[str, Any]] | None:
+        """Give the results that the next bytes complete, maybe none; None when the server has ended it.
+
+        Errors as for `read`; it receives once.
+        """
+        if self._failure is not None:
+            raise self._failure
+        piece = self._stream.read(quiet)
+        return self._results(piece) if piece else None
 
     def _results(self, piece: bytes) -> list[dict[str, Any]]:
         """Give the results in `piece`; what is wrong after them is said when they have been taken."""

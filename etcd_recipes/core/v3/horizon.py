@@ -27,6 +27,7 @@ class Horizon:
     """See the module's docstring; free to be used by many threads."""
 
     def __init__(self) -> None:
+        self.epoch = 0  # how often the history has gone back
         self._highest: dict[str, int] = {}
         self._refusing_since: dict[str, float] = {}
         self._lock = runtime.new_lock()
@@ -54,6 +55,7 @@ class Horizon:
                 return False
             del self._refusing_since[cluster]
             self._highest[cluster] = revision
+            self.epoch += 1
             return True
 
     def after_fork_in_child(self) -> None:

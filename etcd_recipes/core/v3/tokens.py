@@ -6,6 +6,7 @@ The algorithm
 2. When etcd refuses the token (it expired, its member was restarted, users changed), the call says which
    one it used. If there is a newer one by now, that one is taken; otherwise step 1 fetches one. Each call
    tries once more, and only once: a second refusal is an answer.
+   A fetch that etcd refuses (a wrong password) is refused for all who waited for it.
 3. A server whose auth is off gives no token, and refuses every request that carries one. Then there is
    none, until a request is refused for the lack of it.
 
@@ -17,14 +18,26 @@ Rules of this file
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 
 from etcd_recipes.core import runtime
 from etcd_recipes.core.context import Context
+from etcd_recipes.core.errors import EtcdError
 
 __all__ = ["Token", "Tokens"]
 
 Token = str
 """What stands in the Authorization header; empty when auth is off."""
+
+
+class _Ticket:
+    """One that waits for a fetch of somebody else's."""
+
+    __slots__ = ("called", "refusal")
+
+    def __init__(self) -> None:
+        self.called = runtime.new_event()
+        self.refusal: EtcdError | None = None
 
 
 class Tokens:
@@ -34,7 +47,7 @@ class Tokens:
         self._fetch = fetch
         self._token: Token | None = None
         self._fetching = False
-        self._waiting: list[runtime.Event] = []
+        self._waiting: list[_Ticket] = []
         self._lock = runtime.new_lock()
         runtime.at_fork(self)
 
@@ -44,7 +57,7 @@ class Tokens:
         Raises what the fetch raises (Unauthenticated for a wrong password), and the Context's error.
         """
         while True:
-            ticket = runtime.new_event()
+            ticket = _Ticket()
             with self._lock:
                 if self._token is not None and self._token != refused:
                     return self._token
@@ -54,21 +67,28 @@ class Tokens:
                 self._fetching = True
             if not must_wait:
                 return self._fetched(ctx)
-            ctx.wait_for(ticket)
+            ctx.wait_for(ticket.called)
+            if ticket.refusal is not None:
+                raise copy(ticket.refusal)
 
     def _fetched(self, ctx: Context) -> Token:
         """Fetch; whether that works or not, those who wait look again, and one of them fetches next."""
         token: Token | None = None
+        refusal: EtcdError | None = None
         try:
             token = self._fetch(ctx)
             return token
+        except EtcdError as error:
+            refusal = error
+            raise
         finally:
             with self._lock:
                 self._token = token
                 self._fetching = False
                 waiting, self._waiting = self._waiting, []
             for ticket in waiting:
-                ticket.set()
+                ticket.refusal = refusal
+                ticket.called.set()
 
     def after_fork_in_child(self) -> None:
         """Forget a fetch that a thread of the parent had under way; the token itself is as good here."""
