@@ -19,7 +19,8 @@ from etcd_recipes.core import runtime
 from etcd_recipes.core.context import Context
 from etcd_recipes.core.errors import EndpointError
 from etcd_recipes.core.v3 import replies, requests
-from etcd_recipes.core.v3.gateway import Gateway, Messages
+from etcd_recipes.core.v3.gateway import Gateway
+from etcd_recipes.core.v3.messages import Messages
 
 __all__ = ["Channel"]
 

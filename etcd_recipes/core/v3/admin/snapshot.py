@@ -32,7 +32,8 @@ from etcd_recipes.core.v3.admin import replies as admin_replies
 from etcd_recipes.core.v3.admin import requests as admin_requests
 from etcd_recipes.core.v3.admin.requests import STALL
 from etcd_recipes.core.v3.admin.values import Snapshot, Status
-from etcd_recipes.core.v3.gateway import Gateway, Messages
+from etcd_recipes.core.v3.gateway import Gateway
+from etcd_recipes.core.v3.messages import Messages
 
 __all__ = ["check_path", "save"]
 
