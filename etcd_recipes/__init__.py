@@ -49,13 +49,19 @@ from etcd_recipes.core.errors import (
     UserNotFound,
 )
 from etcd_recipes.core.retry import Retry
+from etcd_recipes.recipes.barrier import Barrier
+from etcd_recipes.recipes.double_barrier import DoubleBarrier
 from etcd_recipes.recipes.election import Background, Election, Leadership
+from etcd_recipes.recipes.latch import Latch
 from etcd_recipes.recipes.lock import Lock
 from etcd_recipes.recipes.registry import Discovery, Instance, InstanceEvent, Registration, Registry
+from etcd_recipes.recipes.rwlock import ReadLock, RWLock, WriteHold, WriteLock
+from etcd_recipes.recipes.semaphore import Semaphore
 from etcd_recipes.signals import exit_on_signals
 
 __all__ = [
     "Background",
+    "Barrier",
     "BrokenBarrier",
     "Cancelled",
     "Client",
@@ -68,6 +74,7 @@ __all__ = [
     "DeadlineExceeded",
     "DirectoryNotEmpty",
     "Discovery",
+    "DoubleBarrier",
     "Election",
     "EmptyResponse",
     "EndpointError",
@@ -82,6 +89,7 @@ __all__ = [
     "InvalidResponse",
     "KeyExists",
     "KeyNotFound",
+    "Latch",
     "Leadership",
     "LeaseExists",
     "LeaseNotFound",
@@ -99,6 +107,8 @@ __all__ = [
     "NotAuthorized",
     "NotHeld",
     "PermissionDenied",
+    "RWLock",
+    "ReadLock",
     "RecipeError",
     "Registration",
     "Registry",
@@ -107,11 +117,14 @@ __all__ = [
     "Retry",
     "RoleExists",
     "RoleNotFound",
+    "Semaphore",
     "Session",
     "SessionLost",
     "SessionState",
     "Unauthenticated",
     "UserExists",
     "UserNotFound",
+    "WriteHold",
+    "WriteLock",
     "exit_on_signals",
 ]

@@ -23,9 +23,14 @@ from etcd_recipes.core.log import event_logger
 from etcd_recipes.core.v3.api import V3
 from etcd_recipes.core.v3.gateway import Gateway
 from etcd_recipes.core.v3.store import V3Store
+from etcd_recipes.recipes.barrier import Barrier
+from etcd_recipes.recipes.double_barrier import DoubleBarrier
 from etcd_recipes.recipes.election import Election
+from etcd_recipes.recipes.latch import Latch
 from etcd_recipes.recipes.lock import Lock, exclusive
 from etcd_recipes.recipes.registry import Registry
+from etcd_recipes.recipes.rwlock import RWLock
+from etcd_recipes.recipes.semaphore import Semaphore
 
 if TYPE_CHECKING:
     from etcd_recipes.core.http.wire import HttpSession
@@ -230,6 +235,34 @@ class Client:
         """
         return exclusive(lambda: self.lock(name, ttl=ttl), on_busy)
 
+    def rwlock(
+        self, name: str, *, ttl: float | None = None, timeout: float | None = None
+    ) -> RWLock:
+        """Make a read-write lock; `timeout` is how long ``with`` waits (seconds, None for ever). No request."""
+        return RWLock(self._sessions, self._namespace + name, ttl=ttl, timeout=timeout)
+
+    def semaphore(
+        self,
+        name: str,
+        *,
+        permits: int,
+        weight: int = 1,
+        ttl: float | None = None,
+        timeout: float | None = None,
+    ) -> Semaphore:
+        """Make a semaphore of `permits`, of which each holder takes `weight`.
+
+        `timeout` is how long ``with`` waits (seconds, None for ever). No request.
+        """
+        return Semaphore(
+            self._sessions,
+            self._namespace + name,
+            permits=permits,
+            weight=weight,
+            ttl=ttl,
+            timeout=timeout,
+        )
+
     def election(self, name: str, *, value: str = "", ttl: float | None = None) -> Election:
         """Make an election; `value` is what this candidate proposes. No request."""
         return Election(self._sessions, self._namespace + name, value=value, ttl=ttl)
@@ -237,6 +270,26 @@ class Client:
     def registry(self, name: str = "services") -> Registry:
         """Make a registry whose keys lie below `name`. No request."""
         return Registry(self._sessions, self._namespace + name)
+
+    def barrier(self, name: str, *, ttl: float | None = None) -> Barrier:
+        """Make a barrier; with `ttl` (seconds) it opens when its holder's process dies. No request."""
+        return Barrier(self._sessions, self._namespace + name, ttl=ttl)
+
+    def double_barrier(
+        self,
+        name: str,
+        *,
+        parties: int,
+        ttl: float | None = None,
+        timeout: float | None = None,
+    ) -> DoubleBarrier:
+        """Make a double barrier for so many `parties`; `timeout` is of ``with``, each way. No request."""
+        name = self._namespace + name
+        return DoubleBarrier(self._sessions, name, parties=parties, ttl=ttl, timeout=timeout)
+
+    def latch(self, name: str, *, count: int) -> Latch:
+        """Make a latch that opens when it was counted down `count` times. No request."""
+        return Latch(self._sessions, self._namespace + name, count=count)
 
     def close(self) -> None:
         """Revoke the sessions, so that all they hold is released at once, and close all connections."""

@@ -18,10 +18,11 @@ __all__ = ["Claim"]
 class Claim:
     """The right to stand at one key of a session; made by ``session.claim``."""
 
-    __slots__ = ("_on_gone", "entry", "key", "since")
+    __slots__ = ("_on_gone", "entry", "key", "seat", "since")
 
     def __init__(self, key: str) -> None:
         self.key = key
+        self.seat: int | None = None  # its number, where a session has several places in a line
         self.entry: Entry | None = None
         self.since = 0.0
         self._on_gone: Callable[[], None] | None = None

@@ -40,14 +40,15 @@ def _process_id(_pid: int) -> str:
     return f"{runtime.rng().getrandbits(32):08x}"  # one per process: a forked child gets its own
 
 
-def describe_self() -> str:
-    """Give this process as the JSON that a lock key holds: host, pid, since (seconds since 1970), id."""
+def describe_self(**wish: str | int) -> str:
+    """Give this process as the JSON that a lock key holds: host, pid, since (seconds since 1970), id.
+
+    `wish` is what else it says, for the admission rules to read: a kind, a weight.
+    """
     pid = os.getpid()
     since = round(runtime.wall_clock(), 3)
-    return json.dumps(
-        {"host": socket.gethostname(), "pid": pid, "since": since, "id": _process_id(pid)},
-        separators=(",", ":"),
-    )
+    me = {"host": socket.gethostname(), "pid": pid, "since": since, "id": _process_id(pid)}
+    return json.dumps({**me, **wish}, separators=(",", ":"))
 
 
 def contender(entry: Entry) -> Contender:

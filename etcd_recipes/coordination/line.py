@@ -1,14 +1,16 @@
 """The line: the one wait loop of the house. Whatever waits its turn, waits here.
 
 The algorithm
-1. Claim the session's key in this line; threads of this process go one at a time.
+1. Claim the session's key in this line; threads of this process go one at a time. Where several may be in
+   at once, each thread claims a key of its own: the session's first free seat.
 2. Join: one request puts the key and tells who is ahead. Nobody in the way: go to 6.
 3. Open a feed of those in the way and of the own key, from *now*. (With a start revision in the past,
    etcd would serve it from a loop that runs every 100 ms: rivals hand over 20 to 65 times a second.)
 4. Read the standing once more: whatever changed before the feed was open shows here, whatever changes
    later shows in the feed. Own place gone: raise. Nobody in the way: go to 6. Others in the way: go to 3.
-5. Wait for a departure, then read the standing again (4). A feed that ends, or is quiet for QUIET
-   seconds, is opened anew (3): a member that was stopped or cut off cannot hold a waiter for longer.
+5. Wait until those that are watched are not in the way any more: they left, or ask for less. Then read
+   the standing again (4). A feed that ends, or is quiet for QUIET seconds, is opened anew (3): a member
+   that was stopped or cut off cannot hold a waiter for longer.
 6. The place is at the head, as read at a revision later than everybody's departure: that revision is the
    token. If the session lives by its own clock, the place is held.
 7. On any failure, cancel or timeout after 1: leave the line. What cannot be confirmed within a blink is
@@ -24,6 +26,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from typing import TypeVar
 
 from etcd_recipes.coordination.claim import Claim
@@ -101,7 +104,7 @@ class Line:
 
     def _enter(self, value: str, session: Session, ctx: Context) -> Turn:
         with session.bound(ctx) as bound:
-            visit = _Visit(session, session.claim(self._place(session), bound), bound)
+            visit = _Visit(session, self._claim(session, bound), bound)
             try:
                 standing = self._admitted(visit, self._join(visit, value, bound), bound)
                 session.check()
@@ -113,6 +116,8 @@ class Line:
         return visit.turn(standing)
 
     def _try_enter(self, value: str, session: Session, ctx: Context) -> Turn | None:
+        if self._rule.shared:
+            return self._try_a_seat(value, session, ctx)
         claim = session.claim_now(self._place(session))
         if claim is None:
             return None
@@ -132,11 +137,48 @@ class Line:
             return None
         return visit.turn(standing)
 
+    def _try_a_seat(self, value: str, session: Session, ctx: Context) -> Turn | None:
+        """Look first; join when nobody would be in the way, and leave if somebody was faster."""
+        ahead = tuple(reversed(self.contenders(ctx)))
+        if self._rule.blockers(Standing(Entry(self.name, value, 0, 0), ahead, 0)):
+            return None
+        visit = _Visit(session, self._claim_a_seat(session))
+        try:
+            visit.asked += 1
+            standing = self._with_value(visit, self._ask_to_join(visit, value, ctx), value, ctx)
+            session.check()
+            turn = self._turn(visit, standing)
+        except BaseException:
+            self._leave(visit)
+            raise
+        if turn is None:
+            self._leave(visit)
+        return turn
+
+    def _turn(self, visit: _Visit, standing: Standing) -> Turn | None:
+        if standing.mine is None:
+            raise _removed(self.name)
+        return None if self._rule.blockers(standing) else visit.turn(standing)
+
+    def _claim(self, session: Session, ctx: Context) -> Claim:
+        if self._rule.shared:
+            return self._claim_a_seat(session)
+        return session.claim(self._place(session), ctx)
+
+    def _claim_a_seat(self, session: Session) -> Claim:
+        """Claim the first seat that no other thread has, and that is not being cleaned up."""
+        for seat in count():
+            claim = session.claim_now(self._store.place(self.name, session.grant, seat))
+            if claim is not None:
+                claim.seat = seat
+                return claim
+        raise AssertionError("unreachable: seats do not end")
+
     def _place(self, session: Session) -> str:
         return self._store.place(self.name, session.grant)
 
     def contenders(self, ctx: Context) -> tuple[Entry, ...]:
-        """Give everybody in the line, the holder first: one request."""
+        """Give everybody in the line, in the order of arrival: one request."""
         snapshot = self._store.list(f"{self.name}/", ctx)
         is_contender = self._store.contender_id
         return tuple(e for e in snapshot.entries if is_contender(self.name, e.key) is not None)
@@ -146,20 +188,29 @@ class Line:
     def _join(self, visit: _Visit, value: str, ctx: Context) -> Standing:
         def join() -> Standing:
             visit.asked += 1
-            standing = self._store.join(
-                self.name, value, visit.session.grant, ctx, ahead=self._rule.ahead
-            )
-            visit.note(standing)
-            return standing
+            return self._ask_to_join(visit, value, ctx)
 
         standing = retry.PATIENT.run(ctx, join, on_failure=self._tell)
         return self._with_value(visit, standing, value, ctx)
+
+    def _ask_to_join(self, visit: _Visit, value: str, ctx: Context) -> Standing:
+        grant, claim = visit.session.grant, visit.claim
+        standing = self._store.join(
+            self.name, value, grant, ctx, ahead=self._rule.ahead, seat=claim.seat
+        )
+        visit.note(standing)
+        return standing
 
     def _with_value(self, visit: _Visit, standing: Standing, value: str, ctx: Context) -> Standing:
         """Write the value if the place was there before us: made by a late copy of an earlier join."""
         mine = standing.mine
         if mine is None or mine.value == value:
             return standing
+        if self._rule.shared:
+            # Others may have gone in behind the copy because it asked for less than we do.
+            visit.entry = visit.claim.entry = None
+            retry.PATIENT.run(ctx, lambda: self._store.delete(mine, ctx))
+            return self._join(visit, value, ctx)
         try:
             visit.entry = retry.PATIENT.run(ctx, lambda: self._store.replace(mine, value, ctx))
         except CompareFailed:
@@ -187,21 +238,21 @@ class Line:
         with self._store.watch(ctx, keys=watched, own=mine.key, quiet=QUIET) as feed:
             while True:
                 standing = self._store.standing(self.name, mine, ctx, ahead=self._rule.ahead)
-                blockers = {entry.key for entry in self._rule.blockers(standing)}
-                if standing.mine is None or not blockers or not blockers <= watched:
+                blockers = {entry.key: entry for entry in self._rule.blockers(standing)}
+                if standing.mine is None or not blockers or not blockers.keys() <= watched:
                     return standing
-                if not self._something_happened(feed):
+                if not self._way_is_free(feed, mine, blockers):
                     return standing
 
-    def _something_happened(self, feed: Feed) -> bool:
-        """Wait for a change that may let us in (or takes our place away); False when the feed is over."""
+    def _way_is_free(self, feed: Feed, mine: Entry, blockers: dict[str, Entry]) -> bool:
+        """Wait until `blockers` do not block any more (or our place is gone); False when the feed is over."""
         while (batch := feed.next()) is not None:
-            if self._matters(batch):
+            if any(change.key == mine.key and change.entry is None for change in batch.changes):
+                return True
+            blockers = _as_they_are_now(blockers, batch)
+            if not self._rule.blockers(Standing(mine, tuple(blockers.values()), batch.revision)):
                 return True
         return False
-
-    def _matters(self, batch: Batch) -> bool:
-        return self._rule.values or any(change.entry is None for change in batch.changes)
 
     def _tell(self, error: BaseException) -> None:
         self._log.warning("line.unreachable", error=str(error))
@@ -226,6 +277,17 @@ class Line:
             session.sweep(claim, visit.entry)
         else:
             session.release(claim)
+
+
+def _as_they_are_now(entries: dict[str, Entry], batch: Batch) -> dict[str, Entry]:
+    """Apply a batch: who left is not there any more, and one who came back stands behind us."""
+    now = dict(entries)
+    for change in batch.changes:
+        before = now.pop(change.key, None)
+        if before and change.entry and change.entry.created == before.created:
+            now[change.key] = change.entry
+    # A change of value must not change the order.
+    return {key: now[key] for key in entries if key in now}
 
 
 def _removed(line: str) -> LockLost:

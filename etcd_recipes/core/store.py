@@ -10,7 +10,8 @@ Rules of this file
    somebody else's, and shown, not written back.
 
 A *line* is a name under which contenders stand: ``<line>/<id>``, the oldest first. A contender is exactly
-that; deeper keys belong to other lines.
+that; deeper keys belong to other lines. A grant has one place in a line, or, where several may be in at
+once, as many as it wants: each is then a *seat*, with a number, and the same as any place otherwise.
 """
 
 from __future__ import annotations
@@ -38,13 +39,17 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One key: `created` and `modified` are revisions (v3) or indexes (v2); `lease` is 0 when it has none."""
+    """One key: `created` and `modified` are revisions (v3) or indexes (v2); `lease` is 0 when it has none.
+
+    `seat` is the number of a seat where the key cannot say it (v2).
+    """
 
     key: str
     value: str
     created: int
     modified: int
     lease: int = 0
+    seat: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,16 +159,23 @@ class Store(Protocol):
     def withdraw(self, key: str, grant: Grant, ctx: Context) -> bool:
         """Delete the key whichever incarnation it is, but only while it is attached to `grant`."""
 
-    def place(self, line: str, grant: Grant) -> str:
-        """Give the name of the place of `grant` in `line`: the same for as long as the grant lives."""
+    def place(self, line: str, grant: Grant, seat: int | None = None) -> str:
+        """Give the name of the place (or seat) of `grant` in `line`: the same for as long as the grant lives."""
 
     def contender_id(self, line: str, key: str) -> str | None:
         """Give the id of the contender that `key` is in `line`, or None if it is none."""
 
     def join(
-        self, line: str, value: str, grant: Grant, ctx: Context, *, ahead: int | None
+        self,
+        line: str,
+        value: str,
+        grant: Grant,
+        ctx: Context,
+        *,
+        ahead: int | None,
+        seat: int | None = None,
     ) -> Standing:
-        """Take a place at the end of `line`, or find the one that `grant` has there already.
+        """Take a place (or seat) at the end of `line`, or find it if `grant` has it there already.
 
         `ahead` is how many of those before it are wanted; None for all.
         """

@@ -40,15 +40,15 @@ class V2Grant:
         self.ttl: float = ttl
         self._attached: dict[str, _Attached] = {}
         self.begun: set[str] = set()
-        """The lines in which a place may have been taken whose reply has not been seen."""
+        """The places that may have been taken, but whose reply has not been seen."""
 
-    def seal(self, value: str) -> str:
+    def seal(self, value: str, seat: int | None = None) -> str:
         """Give what is written for `value` under this grant."""
-        return seal(self.id, value)
+        return seal(self.id, value, seat)
 
     def attach(self, entry: Entry) -> None:
         """Keep this incarnation alive from now on."""
-        sealed = self.seal(entry.value)
+        sealed = self.seal(entry.value, entry.seat)
         self._attached[entry.key] = _Attached(entry.created, entry.modified, sealed)
 
     def detach(self, key: str) -> None:

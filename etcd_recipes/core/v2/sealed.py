@@ -1,8 +1,9 @@
 """Sealed values: what the Store writes on v2, where a key knows nothing of a lease.
 
-A value is JSON: the grant that it belongs to, and what the recipe wrote. So a key can be recognised as ours
-after a lost reply, and two holders never write the same value, which is what a comparison needs. What is
-not sealed is somebody else's, and shown as it stands.
+A value is JSON: the grant that it belongs to (``<id>-<seat>`` where it has several places in a line), and
+what the recipe wrote. So a key can be recognised as ours after a lost reply, and two holders never write
+the same value, which is what a comparison needs. What is not sealed is somebody else's, and shown as it
+stands.
 """
 
 from __future__ import annotations
@@ -15,24 +16,26 @@ from etcd_recipes.core.v2.values import Node
 __all__ = ["entry_of", "seal"]
 
 
-def seal(grant: int, value: str) -> str:
-    """Give what is written for `value` under `grant` (0: none)."""
-    return json.dumps({"grant": f"{grant:x}", "value": value}, separators=(",", ":"))
+def seal(grant: int, value: str, seat: int | None = None) -> str:
+    """Give what is written for `value` under `grant` (0: none), at its one place or at a seat."""
+    owner = f"{grant:x}" if seat is None else f"{grant:x}-{seat:x}"
+    return json.dumps({"grant": owner, "value": value}, separators=(",", ":"))
 
 
-def _unseal(text: str) -> tuple[int, str]:
+def _unseal(text: str) -> tuple[int, int | None, str]:
     try:
         data = json.loads(text)
         grant, value = data["grant"], data["value"]
-        if len(data) == 2 and isinstance(value, str):
-            return int(grant, 16), value
+        if len(data) == 2 and isinstance(grant, str) and isinstance(value, str):
+            id_, dash, seat = grant.partition("-")
+            return int(id_, 16), int(seat, 16) if dash else None, value
     except (ValueError, TypeError, KeyError, RecursionError):
         pass
-    return 0, text
+    return 0, None, text
 
 
 def entry_of(node: Node, like: str) -> Entry:
     """Give a key of the v2 API as the Store's Entry, with or without a leading slash as `like` has it."""
-    grant, value = _unseal(node.value)
+    grant, seat, value = _unseal(node.value)
     key = node.key if like.startswith("/") else node.key[1:]
-    return Entry(key, value, node.created_index, node.modified_index, grant)
+    return Entry(key, value, node.created_index, node.modified_index, grant, seat)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 import re
 import weakref
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace as replace_fields
 
 from etcd_recipes.core.context import Context
@@ -92,7 +92,7 @@ class V2Store:
     def replace(self, entry: Entry, value: str, ctx: Context) -> Entry:
         """A read and a compare-and-swap by index, again when a refresh came in between."""
         owner = self._grants.get(entry.lease)
-        sealed = seal(entry.lease, value)
+        sealed = seal(entry.lease, value, entry.seat)
         while True:
             node = self._same(entry, ctx)
             if node.value == sealed:
@@ -151,45 +151,63 @@ class V2Store:
         return node
 
     def withdraw(self, key: str, grant: Grant, ctx: Context) -> bool:
-        """A read, and a delete of what belongs to `grant`: of the key, or of its places in a line."""
-        line, place, _ = key.partition("/@")
-        there = [self.get(key, ctx)] if not place else list_of(self._line(line, ctx))
-        mine = [entry for entry in there if entry is not None and entry.lease == grant.id]
+        """A read, and a delete of what belongs to `grant`: of the key, or of its place in a line."""
+        line, place, id_ = key.partition("/@")
+        if place:
+            _, dash, seat = id_.partition("-")
+            mine = self._mine(line, grant, int(seat, 16) if dash else None, ctx)
+        else:
+            there = self.get(key, ctx)
+            mine = [] if there is None or there.lease != grant.id else [there]
         for entry in mine:
             self.delete(entry, ctx)
         return bool(mine)
 
     # -- a line ----------------------------------------------------------------------------------------------
 
-    def place(self, line: str, grant: Grant) -> str:
+    def place(self, line: str, grant: Grant, seat: int | None = None) -> str:
         """A name only: the key is etcd's to choose."""
-        return f"{line}/@{grant.id:x}"
+        return f"{line}/@{grant.id:x}" + ("" if seat is None else f"-{seat:x}")
 
     def contender_id(self, line: str, key: str) -> str | None:
         """A number that etcd gave, directly below the line."""
         return id_below(line, key, _IN_ORDER.fullmatch)
 
     def join(
-        self, line: str, value: str, grant: Grant, ctx: Context, *, ahead: int | None
+        self,
+        line: str,
+        value: str,
+        grant: Grant,
+        ctx: Context,
+        *,
+        ahead: int | None,
+        seat: int | None = None,
     ) -> Standing:
         """A write in order, and a listing that tells who is ahead."""
         owner = self._own(grant)
-        mine = self._place_taken(line, owner, ctx) if line in owner.begun else None
+        place = self.place(line, grant, seat)
+        mine = self._place_taken(line, owner, seat, ctx) if place in owner.begun else None
         if mine is None:
-            owner.begun.add(line)
-            action = requests.create_in_order(line, owner.seal(value), ttl=owner.ttl)
+            owner.begun.add(place)
+            action = requests.create_in_order(line, owner.seal(value, seat), ttl=owner.ttl)
             mine = entry_of(self._call(action, ctx).node, line)
         owner.attach(mine)
         standing = self.standing(line, mine, ctx, ahead=ahead)
-        owner.begun.discard(line)
+        owner.begun.discard(place)
         return standing
 
-    def _place_taken(self, line: str, owner: V2Grant, ctx: Context) -> Entry | None:
+    def _place_taken(
+        self, line: str, owner: V2Grant, seat: int | None, ctx: Context
+    ) -> Entry | None:
         """Give the place that an unanswered join may have taken; of several, the first, and drop the rest."""
-        mine = [entry for entry in self._line(line, ctx).entries if entry.lease == owner.id]
+        mine = self._mine(line, owner, seat, ctx)
         for late in mine[1:]:
             self.delete(late, ctx)
         return mine[0] if mine else None
+
+    def _mine(self, line: str, grant: Grant, seat: int | None, ctx: Context) -> Sequence[Entry]:
+        entries = self._line(line, ctx).entries
+        return [entry for entry in entries if (entry.lease, entry.seat) == (grant.id, seat)]
 
     def join_if_first(self, line: str, value: str, grant: Grant, ctx: Context) -> Standing:
         """A listing; if nobody is there, a join; if somebody was faster, a delete."""
@@ -259,8 +277,3 @@ def _files(node: Node) -> Iterator[Node]:
         yield node
     for child in node.nodes:
         yield from _files(child)
-
-
-def list_of(snapshot: Snapshot) -> list[Entry | None]:
-    """Give the entries as a list (the class has a method of that name)."""
-    return [*snapshot.entries]

@@ -11,7 +11,7 @@ key that nobody knows of, under a lease that lives. `Standing.doubt` says when t
 session sweeps for it.
 
 Keys: a contender stands at ``<line>/<lease id in lower-case hex, not padded>``, as in Go's concurrency
-package, etcdctl and the v3lock service: one line with all of them.
+package, etcdctl and the v3lock service: one line with all of them. A seat adds ``-<number in hex>``.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ __all__ = ["V3Store"]
 
 
 _ATTEMPTS_PER_TTL = 6
-_LEASE_ID = re.compile(r"[0-9a-f]{1,16}")
+_LEASE_ID = re.compile(r"[0-9a-f]{1,16}(-[0-9a-f]{1,8})?")
 
 
 class V3Store:
@@ -121,19 +121,26 @@ class V3Store:
 
     # -- a line ----------------------------------------------------------------------------------------------
 
-    def place(self, line: str, grant: Grant) -> str:
-        """``<line>/<lease id>``."""
-        return f"{line}/{grant.id:x}"
+    def place(self, line: str, grant: Grant, seat: int | None = None) -> str:
+        """``<line>/<lease id>``, or ``<line>/<lease id>-<seat>``."""
+        return f"{line}/{grant.id:x}" + ("" if seat is None else f"-{seat:x}")
 
     def contender_id(self, line: str, key: str) -> str | None:
-        """A lease id in hex, directly below the line."""
+        """A lease id in hex, with or without a seat, directly below the line."""
         return id_below(line, key, _LEASE_ID.fullmatch)
 
     def join(
-        self, line: str, value: str, grant: Grant, ctx: Context, *, ahead: int | None
+        self,
+        line: str,
+        value: str,
+        grant: Grant,
+        ctx: Context,
+        *,
+        ahead: int | None,
+        seat: int | None = None,
     ) -> Standing:
         """One transaction that puts the key and reads who is ahead, at one revision."""
-        key = self.place(line, grant)
+        key = self.place(line, grant, seat)
         limit = 0 if ahead is None else ahead + 1
         result, doubt = self._txn(
             [Compare.create_revision(key) == 0],

@@ -1,0 +1,155 @@
+"""Read-write lock: many readers at once, or one writer, in the order of arrival.
+
+The algorithm is the line's (`coordination.line`). Readers and writers stand in one line and say in their
+values which they are; a reader goes in when no writer is ahead of it, a writer when nobody is. So a writer
+that waits stops the readers that come after it, and neither kind can starve the other.
+
+Downgrade
+    A writer changes what it says from write to read, in its place: one guarded write. The readers behind
+    it go in, up to the next writer. There is no moment in which it holds nothing, and no writer that waits
+    can be in its way, as it would be if it went to the end of the line as a reader. There is no upgrade:
+    two readers that wanted one would wait for each other for ever.
+
+What it does not guarantee
+    As with a lock, a holder that is stopped past its ttl holds nothing any more and cannot know it between
+    two instructions. What must not be written by such a one needs the token (`hold.token`).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from etcd_recipes.coordination.contenders import READ, WRITE, split
+from etcd_recipes.coordination.entrance import Entrance
+from etcd_recipes.coordination.hold import Hold
+from etcd_recipes.coordination.identity import Contender, contender, describe_self
+from etcd_recipes.coordination.line import Line, Turn
+from etcd_recipes.coordination.names import check_name
+from etcd_recipes.coordination.sessions import Sessions
+from etcd_recipes.core.context import Context
+from etcd_recipes.core.errors import CompareFailed
+from etcd_recipes.core.store import Store
+
+__all__ = ["RWLock", "ReadLock", "WriteHold", "WriteLock"]
+
+
+class WriteHold(Hold):
+    """A write lock that is held: a Hold that can be turned into a read lock."""
+
+    def __init__(self, store: Store, turn: Turn, sessions: Sessions) -> None:
+        super().__init__(store, turn.session, turn.claim, turn.entry, turn.token)
+        self._sessions = sessions
+        self._kind: Literal["write", "read"] = "write"
+
+    @property
+    def kind(self) -> Literal["write", "read"]:
+        """What is held: "write", or "read" once it was downgraded."""
+        return self._kind
+
+    def downgrade(self, *, timeout: float | None = None, ctx: Context | None = None) -> None:
+        """Hold it as a reader from now on: one request, fenced; nothing happens the second time.
+
+        Raises LockLost when it is gone, ClusterError when no endpoint answers and the Context's error:
+        it is then still held, perhaps as a reader already, and the call may be repeated.
+        """
+        self.check()
+        if self._kind == "read":
+            return
+        limited = self._sessions.limit(timeout, ctx)
+        # From here on readers may be in, whatever becomes of the answer.
+        try:
+            self._entry = self._store.replace(self._entry, _describe("read"), limited)
+        except CompareFailed:
+            self._lose("its key was removed from etcd by somebody else")
+            self.check()
+        self._kind = "read"
+
+
+class ReadLock(Entrance[Hold]):
+    """The reading side of a read-write lock; made by ``rw.read()``, used as a Lock is."""
+
+    def _value(self) -> str:
+        return _describe("read")
+
+    def _hold_of(self, turn: Turn) -> Hold:
+        return Hold(self._sessions.store, turn.session, turn.claim, turn.entry, turn.token)
+
+    def __repr__(self) -> str:
+        return f"<ReadLock {self.name!r}>"
+
+
+class WriteLock(Entrance[WriteHold]):
+    """The writing side of a read-write lock; made by ``rw.write()``, used as a Lock is."""
+
+    def _value(self) -> str:
+        return _describe("write")
+
+    def _hold_of(self, turn: Turn) -> WriteHold:
+        return WriteHold(self._sessions.store, turn, self._sessions)
+
+    def __repr__(self) -> str:
+        return f"<WriteLock {self.name!r}>"
+
+
+class RWLock:
+    """A read-write lock named `name`; made by ``client.rwlock(name)``, free to be used by many threads.
+
+    Not reentrant: a thread that holds it, in whichever way, and waits to write, waits for itself.
+    Keys: ``<name>/<lease id in hex>-<number>``, one per contender; the value says who it is, and whether
+    it reads or writes. Requests: 1 to acquire when free, 1 to release, 1 to downgrade; a try costs 2, or 1
+    when it is taken.
+    """
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        name: str,
+        *,
+        ttl: float | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        self.name = check_name(name, "read-write lock name")
+        self._sessions = sessions
+        self._line = Line(sessions, name, READ)
+        what = f"read-write lock {name!r}"
+        self._read = ReadLock(sessions, self._line, f"{what} (to read)", ttl=ttl, timeout=timeout)
+        self._write = WriteLock(
+            sessions, Line(sessions, name, WRITE), f"{what} (to write)", ttl=ttl, timeout=timeout
+        )
+
+    def read(self) -> ReadLock:
+        """Give the reading side; always the same object. No request."""
+        return self._read
+
+    def write(self) -> WriteLock:
+        """Give the writing side; always the same object. No request."""
+        return self._write
+
+    def holders(
+        self, *, timeout: float | None = None, ctx: Context | None = None
+    ) -> tuple[Contender, ...]:
+        """Give the readers, or the writer, that hold it, in the order of arrival: one request.
+
+        Raises ClusterError, ResponseError or the Context's error.
+        """
+        return self._split(timeout, ctx)[0]
+
+    def waiters(
+        self, *, timeout: float | None = None, ctx: Context | None = None
+    ) -> tuple[Contender, ...]:
+        """Give who waits, the next one first: one request. Raises as `holders` does."""
+        return self._split(timeout, ctx)[1]
+
+    def _split(
+        self, timeout: float | None, ctx: Context | None
+    ) -> tuple[tuple[Contender, ...], tuple[Contender, ...]]:
+        line = self._line.contenders(self._sessions.limit(timeout, ctx))
+        inside, waiting = split(line, READ)
+        return tuple(map(contender, inside)), tuple(map(contender, waiting))
+
+    def __repr__(self) -> str:
+        return f"<RWLock {self.name!r}>"
+
+
+def _describe(kind: str) -> str:
+    return describe_self(kind=kind)
