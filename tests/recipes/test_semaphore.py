@@ -91,9 +91,10 @@ def test_a_departure_wakes_only_the_one_who_can_go_in(
 ) -> None:
     semaphore = make_client(session_ttl=60).semaphore(name, permits=3)
     holds = [acquired(semaphore) for _ in range(3)]
+    joined = requests_seen(etcd.endpoint)["Txn"]
     waiters = [waits(make_client(session_ttl=60).semaphore(name, permits=3)) for _ in range(6)]
-
-    threading.Event().wait(0.3)  # for the last one's second look; a late one would fail the test
+    # Each has joined and, with its watch confirmed, looked once more.
+    eventually(lambda: requests_seen(etcd.endpoint)["Txn"] == joined + 12)
     # The newest leaves first: whoever watched the oldest only, or everybody, would show.
     for number, hold in enumerate(reversed(holds)):
         before = requests_seen(etcd.endpoint)
