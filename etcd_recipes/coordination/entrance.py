@@ -44,9 +44,7 @@ class Entrance(ABC, Generic[H]):
         self._timeout = check_timeout(timeout)
         self._sessions = sessions
         self._line = line
-        self._held: list[
-            tuple[int, H]
-        ] = []  # with the thread that acquired it; the last one at the end
+        self._held: list[tuple[int, H]] = []  # with the thread that acquired it, in that order
         # Per thread, a hold that was lost (or is a forked child's parent's) may have another one inside it.
         self._entered: dict[int, list[H]] = {}
 

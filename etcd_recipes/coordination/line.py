@@ -30,7 +30,8 @@ from itertools import count
 from typing import TypeVar
 
 from etcd_recipes.coordination.claim import Claim
-from etcd_recipes.coordination.contenders import Rule
+from etcd_recipes.coordination.contenders import Rule, split
+from etcd_recipes.coordination.identity import Contender, contender
 from etcd_recipes.coordination.session import Session
 from etcd_recipes.coordination.sessions import Sessions
 from etcd_recipes.core import retry
@@ -182,6 +183,11 @@ class Line:
         snapshot = self._store.list(f"{self.name}/", ctx)
         is_contender = self._store.contender_id
         return tuple(e for e in snapshot.entries if is_contender(self.name, e.key) is not None)
+
+    def occupants(self, ctx: Context) -> tuple[tuple[Contender, ...], tuple[Contender, ...]]:
+        """Give who is in, by the line's rule, and who waits, each in the order of arrival: one request."""
+        inside, waiting = split(self.contenders(ctx), self._rule)
+        return tuple(map(contender, inside)), tuple(map(contender, waiting))
 
     # -- steps 2 to 6 ------------------------------------------------------------------------------------------
 

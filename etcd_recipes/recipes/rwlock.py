@@ -19,10 +19,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from etcd_recipes.coordination.contenders import READ, WRITE, split
+from etcd_recipes.coordination.contenders import READ, WRITE
 from etcd_recipes.coordination.entrance import Entrance
 from etcd_recipes.coordination.hold import Hold
-from etcd_recipes.coordination.identity import Contender, contender, describe_self
+from etcd_recipes.coordination.identity import Contender, describe_self
 from etcd_recipes.coordination.line import Line, Turn
 from etcd_recipes.coordination.names import check_name
 from etcd_recipes.coordination.sessions import Sessions
@@ -58,7 +58,7 @@ class WriteHold(Hold):
         limited = self._sessions.limit(timeout, ctx)
         # From here on readers may be in, whatever becomes of the answer.
         try:
-            self._entry = self._store.replace(self._entry, _describe("read"), limited)
+            self._entry = self._store.replace(self._entry, describe_self(kind="read"), limited)
         except CompareFailed:
             self._lose("its key was removed from etcd by somebody else")
             self.check()
@@ -69,7 +69,7 @@ class ReadLock(Entrance[Hold]):
     """The reading side of a read-write lock; made by ``rw.read()``, used as a Lock is."""
 
     def _value(self) -> str:
-        return _describe("read")
+        return describe_self(kind="read")
 
     def _hold_of(self, turn: Turn) -> Hold:
         return Hold(self._sessions.store, turn.session, turn.claim, turn.entry, turn.token)
@@ -82,7 +82,7 @@ class WriteLock(Entrance[WriteHold]):
     """The writing side of a read-write lock; made by ``rw.write()``, used as a Lock is."""
 
     def _value(self) -> str:
-        return _describe("write")
+        return describe_self(kind="write")
 
     def _hold_of(self, turn: Turn) -> WriteHold:
         return WriteHold(self._sessions.store, turn, self._sessions)
@@ -132,24 +132,13 @@ class RWLock:
 
         Raises ClusterError, ResponseError or the Context's error.
         """
-        return self._split(timeout, ctx)[0]
+        return self._line.occupants(self._sessions.limit(timeout, ctx))[0]
 
     def waiters(
         self, *, timeout: float | None = None, ctx: Context | None = None
     ) -> tuple[Contender, ...]:
         """Give who waits, the next one first: one request. Raises as `holders` does."""
-        return self._split(timeout, ctx)[1]
-
-    def _split(
-        self, timeout: float | None, ctx: Context | None
-    ) -> tuple[tuple[Contender, ...], tuple[Contender, ...]]:
-        line = self._line.contenders(self._sessions.limit(timeout, ctx))
-        inside, waiting = split(line, READ)
-        return tuple(map(contender, inside)), tuple(map(contender, waiting))
+        return self._line.occupants(self._sessions.limit(timeout, ctx))[1]
 
     def __repr__(self) -> str:
         return f"<RWLock {self.name!r}>"
-
-
-def _describe(kind: str) -> str:
-    return describe_self(kind=kind)

@@ -17,10 +17,10 @@ What it does not guarantee
 
 from __future__ import annotations
 
-from etcd_recipes.coordination.contenders import PERMITS, split
+from etcd_recipes.coordination.contenders import PERMITS
 from etcd_recipes.coordination.entrance import Entrance
 from etcd_recipes.coordination.hold import Hold
-from etcd_recipes.coordination.identity import Contender, contender, describe_self
+from etcd_recipes.coordination.identity import Contender, describe_self
 from etcd_recipes.coordination.line import Line, Turn
 from etcd_recipes.coordination.names import check_name
 from etcd_recipes.coordination.sessions import Sessions
@@ -98,20 +98,13 @@ class Semaphore(Entrance[Hold]):
 
         Raises ClusterError, ResponseError or the Context's error.
         """
-        return self._split(timeout, ctx)[0]
+        return self._line.occupants(self._sessions.limit(timeout, ctx))[0]
 
     def waiters(
         self, *, timeout: float | None = None, ctx: Context | None = None
     ) -> tuple[Contender, ...]:
         """Give who waits, the next one first: one request. Raises as `holders` does."""
-        return self._split(timeout, ctx)[1]
-
-    def _split(
-        self, timeout: float | None, ctx: Context | None
-    ) -> tuple[tuple[Contender, ...], tuple[Contender, ...]]:
-        line = self._line.contenders(self._sessions.limit(timeout, ctx))
-        inside, waiting = split(line, PERMITS)
-        return tuple(map(contender, inside)), tuple(map(contender, waiting))
+        return self._line.occupants(self._sessions.limit(timeout, ctx))[1]
 
     def __repr__(self) -> str:
         return f"<Semaphore {self.name!r} permits={self._permits}>"

@@ -34,6 +34,7 @@ from etcd_recipes.core.errors import (
     ContextError,
     EndpointError,
     EtcdError,
+    EtcdRecipesError,
     InvalidResponse,
 )
 from etcd_recipes.core.log import event_logger
@@ -111,7 +112,7 @@ class Subscription:
         try:
             while not self._pending:
                 PATIENT.run(call, lambda: self._fill(call), on_failure=self._note)
-        except Exception:
+        except EtcdRecipesError:
             raise  # what the library raises by itself leaves everything in order
         except BaseException:
             self.drop()
