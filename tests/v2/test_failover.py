@@ -28,6 +28,7 @@ from tests.core.servers import (
     script,
     silent,
 )
+from tests.tools import eventually
 
 NODE = b'{"action":"set","node":{"key":"/a","value":"x","modifiedIndex":7,"createdIndex":5}}'
 TIMED_OUT = (
@@ -80,6 +81,7 @@ def test_what_may_be_sent_twice_is(good: Server, what: str, how: str) -> None:
     with Server(UNANSWERED[how]) as bad, pinned_to(bad.endpoint, good) as client:
         found = HARMLESS[what](client.v2.keys)
         assert found.doubt  # type: ignore[attr-defined]
+        eventually(lambda: bad.requests, what="the silent server's reading of its request")
         assert (len(bad.requests), len(good.requests)) == (1, 1)
         assert client._cluster.pinned == good.endpoint
 
@@ -94,6 +96,7 @@ def test_what_must_not_is_not_and_the_next_call_starts_at_the_next(
             ONCE[what](client.v2.keys)
         assert raised.value.maybe_applied
         assert [error.endpoint for error in raised.value.errors] == [bad.endpoint]
+        eventually(lambda: bad.requests, what="the silent server's reading of its request")
         assert (len(bad.requests), len(good.requests)) == (1, 0)
         ONCE[what](client.v2.keys)
         assert (len(bad.requests), len(good.requests)) == (1, 1)
