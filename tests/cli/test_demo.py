@@ -164,8 +164,9 @@ def test_workers_go_away_when_the_stage_is_killed(tmp_path: Path) -> None:
         eventually(lambda: not any(map(runs, workers)), 10, "the end of the workers")
 
 
-def test_a_worker_that_dies_by_itself_fails_the_run(tmp_path: Path) -> None:
-    with demo(tmp_path, *SMALL) as running:
+def test_a_worker_that_dies_by_itself_fails_the_run(tmp_path: Path, etcd: EtcdProcess) -> None:
+    few = ("--workers", "4", "--jobs", "7", "--ttl", "2", "--endpoints", etcd.endpoint)
+    with demo(tmp_path, *few) as running:
         leader = running.wait_for_line("LEADS").split()[2]
         running.wait_for_line(" has done ")
         victim = next(
