@@ -1,54 +1,8 @@
-"""The v3 dialect: etcd's JSON gateway, as an API of its own and as a Store for the recipes."""
+"""The v3 dialect: etcd's JSON gateway, as an API of its own and as a Store for the recipes.
 
-from etcd_recipes.core.v3.admin.values import (
-    Alarm,
-    AuthStatus,
-    Member,
-    Permission,
-    Role,
-    Snapshot,
-    Status,
-    StoreHash,
-    User,
-)
-from etcd_recipes.core.v3.assembly import EventBatch
-from etcd_recipes.core.v3.kv import PendingTxn
-from etcd_recipes.core.v3.txn import Compare, Comparison, Op, Txn
-from etcd_recipes.core.v3.values import (
-    DeleteResult,
-    Event,
-    KeyValue,
-    LeaseGrant,
-    LeaseStatus,
-    PutResult,
-    RangeResult,
-    TxnResult,
-)
-from etcd_recipes.core.v3.watcher import Watcher
+The names are in the stub beside this file; each is imported when it is first asked for.
+"""
 
-__all__ = [
-    "Alarm",
-    "AuthStatus",
-    "Compare",
-    "Comparison",
-    "DeleteResult",
-    "Event",
-    "EventBatch",
-    "KeyValue",
-    "LeaseGrant",
-    "LeaseStatus",
-    "Member",
-    "Op",
-    "PendingTxn",
-    "Permission",
-    "PutResult",
-    "RangeResult",
-    "Role",
-    "Snapshot",
-    "Status",
-    "StoreHash",
-    "Txn",
-    "TxnResult",
-    "User",
-    "Watcher",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,3 @@
+from .values import Member, Node, Response, Role, User, Version
+
+__all__ = ["Member", "Node", "Response", "Role", "User", "Version"]
