@@ -44,6 +44,7 @@ from etcd_recipes.core.errors import (
     RoleExists,
     RoleNotFound,
     SessionLost,
+    StaleToken,
     Unauthenticated,
     UserExists,
     UserNotFound,
@@ -52,6 +53,7 @@ from etcd_recipes.core.retry import Retry
 from etcd_recipes.recipes.barrier import Barrier
 from etcd_recipes.recipes.double_barrier import DoubleBarrier
 from etcd_recipes.recipes.election import Background, Election, Leadership
+from etcd_recipes.recipes.fencing import FENCING_HEADER, Fence, FileFence, require_one_row
 from etcd_recipes.recipes.latch import Latch
 from etcd_recipes.recipes.lock import Lock
 from etcd_recipes.recipes.registry import Discovery, Instance, InstanceEvent, Registration, Registry
@@ -60,6 +62,7 @@ from etcd_recipes.recipes.semaphore import Semaphore
 from etcd_recipes.signals import exit_on_signals
 
 __all__ = [
+    "FENCING_HEADER",
     "Background",
     "Barrier",
     "BrokenBarrier",
@@ -81,6 +84,8 @@ __all__ = [
     "EtcdError",
     "EtcdRecipesError",
     "EventIndexCleared",
+    "Fence",
+    "FileFence",
     "FutureRevision",
     "HistoryLost",
     "Hold",
@@ -121,10 +126,12 @@ __all__ = [
     "Session",
     "SessionLost",
     "SessionState",
+    "StaleToken",
     "Unauthenticated",
     "UserExists",
     "UserNotFound",
     "WriteHold",
     "WriteLock",
     "exit_on_signals",
+    "require_one_row",
 ]

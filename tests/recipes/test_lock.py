@@ -356,34 +356,6 @@ def test_a_loss_in_the_body_does_not_hide_the_bodys_own_error(
         _ = 1 / 0
 
 
-def test_a_holder_that_was_stopped_past_its_ttl_knows_it_on_waking(
-    client: Client, etcd: EtcdProcess, name: str, api: str
-) -> None:
-    source = """
-        import json, sys, time
-        from etcd_recipes import Client
-        client = Client(sys.argv[1], api=sys.argv[-1])
-        hold = client.lock(sys.argv[2], ttl=2).acquire()
-        last = time.monotonic()
-        print(json.dumps(hold.token), flush=True)
-        while True:                       # nothing in this loop waits for a thread of the library
-            now = time.monotonic()
-            if now - last > 1.5:
-                print(json.dumps([hold.is_held, hold.lost.is_set(), hold.remaining()]), flush=True)
-                break
-            last = now
-    """
-    with child(source, etcd.endpoint, name, api) as holder:
-        token = holder.read()
-        holder.signal(signal.SIGSTOP)
-        second = client.lock(name).acquire(timeout=8)
-        assert second is not None
-        assert second.token > token
-        holder.signal(signal.SIGCONT)
-        assert holder.read() == [False, True, 0.0]
-        second.release()
-
-
 def test_a_release_never_removes_a_successors_hold(
     client: Client, other: Client, name: str, api: str
 ) -> None:
