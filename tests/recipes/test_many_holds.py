@@ -1,0 +1,158 @@
+"""Many holds and many waiters: what they cost the process that has them, and etcd, by its own counters."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+
+from etcd_recipes import Client, Hold
+from etcd_recipes.testing import EtcdProcess
+from tests.requests_seen import requests_seen, v2_requests_seen
+from tests.tools import Job, child, eventually, long
+
+MakeClient = Callable[..., Client]
+
+
+def seen_by(etcd: EtcdProcess, api: str) -> Counter[str]:
+    return requests_seen(etcd.endpoint) if api == "v3" else v2_requests_seen(etcd.endpoint)
+
+
+# -- 1,000 locks -----------------------------------------------------------------------------------
+
+HOLDS = 1000
+
+_HOLDER = """
+    import json, logging, os, queue, sys, time
+    from etcd_recipes import Client, Hold
+
+    endpoint, name, number, ttl, api = sys.argv[1:]
+    renewed = queue.SimpleQueue()
+
+    class Renewals(logging.Handler):
+        def emit(self, record):
+            if record.getMessage() == "session.renewed":
+                renewed.put([time.monotonic(), record.took])
+
+    def size():
+        files = [os.path.join("/proc/self/fd", each) for each in os.listdir("/proc/self/fd")]
+        sockets = [f for f in files if os.path.islink(f) and os.readlink(f).startswith("socket")]
+        return [len(os.listdir("/proc/self/task")), len(sockets)]
+
+    def say(what):
+        print(json.dumps(what), flush=True)
+
+    client = Client(endpoint, api=api, session_ttl=float(ttl))
+    holds = [client.lock(name + "/0").acquire()]
+    say(size())
+    sys.stdin.readline()
+    holds += [client.lock(f"{name}/{n}").acquire() for n in range(1, int(number))]
+    logging.getLogger("etcd_recipes.session").addHandler(Renewals())
+    logging.getLogger("etcd_recipes.session").setLevel("DEBUG")
+    say(size())
+    renewals = [renewed.get(timeout=30) for _ in range(2)]
+    say([size(), renewals, sum(hold.is_held for hold in holds)])
+    sys.stdin.readline()
+    client.close()
+    say("closed")
+"""
+
+
+def test_a_thousand_locks_cost_no_thread_no_connection_and_no_request_but_the_renewals(
+    etcd: EtcdProcess, name: str, api: str, record_property: Callable[[str, object], None]
+) -> None:
+    # v3 renews one lease, and asks which keys are on it, however many these are. v2 has no leases: each
+    # key has a ttl of its own, so that its renewals cost a request for each.
+    ttl = 3 if api == "v3" else 6
+    with child(_HOLDER, etcd.endpoint, name, str(HOLDS), str(ttl), api) as holder:
+        threads_of_one, sockets_of_one = holder.read()
+        holder.say()
+        threads, sockets = holder.read()
+        before = seen_by(etcd, api)
+        size_later, renewals, held = holder.read()
+        seen = seen_by(etcd, api) - before
+        holder.say()
+        assert holder.read() == "closed"
+    assert held == HOLDS
+    assert size_later[0] == threads == threads_of_one
+    # One for the thread that acquires, and one for the keeper if both asked at the same time.
+    assert max(sockets_of_one, sockets, size_later[1]) <= 2
+    (first, _), (second, took) = renewals
+    assert second - first >= ttl / 3
+    record_property(f"seconds of a renewal with {HOLDS} keys on {api}", took)
+    per_renewal = {"LeaseKeepAlive": 1, "LeaseTimeToLive": 1} if api == "v3" else {"PUT": HOLDS}
+    # The counting may have begun in the middle of the first one.
+    assert seen.keys() == per_renewal.keys()
+    assert all(n <= seen[what] <= 2 * n for what, n in per_renewal.items())
+
+
+# -- 32 waiters ------------------------------------------------------------------------------------
+
+WAITERS = 32
+PATIENCE = 60.0
+
+ENTER: dict[str, Callable[[Client, str], Hold]] = {
+    "lock": lambda client, name: client.lock(name).acquire(timeout=PATIENCE),
+    "rwlock": lambda client, name: client.rwlock(name).write().acquire(timeout=PATIENCE),
+    "semaphore": lambda client, name: client.semaphore(name, permits=1).acquire(timeout=PATIENCE),
+    "election": lambda client, name: client.election(name).campaign(timeout=PATIENCE),
+}
+
+RENEWALS = {"LeaseKeepAlive", "LeaseTimeToLive", "PUT"}
+QUIET = 10.0  # a waiter that has heard nothing for so long asks once
+
+
+def but_renewals(seen: Counter[str]) -> Counter[str]:
+    """Leave out the renewals, and the watches of v3, which count when they end."""
+    return Counter({what: n for what, n in seen.items() if what not in {*RENEWALS, "Watch"}})
+
+
+@pytest.mark.parametrize("kind", long(["lock"], list(ENTER)))
+def test_32_waiters_cost_renewals_while_they_wait_and_one_of_them_wakes_per_release(
+    make_client: MakeClient, etcd: EtcdProcess, name: str, api: str, kind: str
+) -> None:
+    ttl = 3
+    clients = [make_client(session_ttl=ttl) for _ in range(WAITERS + 1)]
+    for each in clients:
+        each.session()
+    hold = ENTER[kind](clients[0], name)
+    before = seen_by(etcd, api)
+    jobs = [Job(partial(ENTER[kind], each, name)) for each in clients[1:]]
+
+    # v2 can watch one key, or a directory: who watches several keys hears of everything, and asks on.
+    not_counted = {"watch"} if (api, kind) == ("v2", "semaphore") else set()
+
+    def since() -> dict[str, int]:
+        seen = but_renewals(seen_by(etcd, api) - before)
+        return {what: n for what, n in seen.items() if what not in not_counted}
+
+    # Each joins, begins to watch, and looks once more.
+    each_one = {"Txn": 2} if api == "v3" else {"POST": 1, "QGET": 2, "watch": 1}
+    joined = {what: n * WAITERS for what, n in each_one.items() if what not in not_counted}
+    eventually(lambda: since() == joined, 20, what=f"{joined}, and not {since()},")
+
+    # While they wait. There is nothing to wait for here: what is shown is that nothing happens.
+    window = long(2.5, 12.0)
+    before = seen_by(etcd, api)
+    threading.Event().wait(window)
+    seen = seen_by(etcd, api) - before
+    renewals = seen["LeaseKeepAlive"] + seen["PUT"]
+    assert 1 <= renewals / len(clients) <= window // (ttl / 3) + 1
+    assert seen["LeaseTimeToLive"] <= seen["LeaseKeepAlive"] + len(clients)
+    looks = {"Txn": 1} if api == "v3" else {"QGET": 1, "watch": 1}
+    for what, n in but_renewals(seen).items():
+        assert n <= looks.get(what, 0) * WAITERS * (window // QUIET), f"{what} while all wait"
+
+    # One by one they leave, however many are behind: a release, and one look by the one whose turn it is.
+    before = seen_by(etcd, api)
+    for _ in range(WAITERS):
+        hold.release()
+        (woken,) = eventually(lambda: [job for job in jobs if not job.running])
+        jobs.remove(woken)
+        hold = woken.result()
+    handover = {"Txn": 2} if api == "v3" else {"DELETE": 1, "QGET": 1}
+    assert since() == {what: n * WAITERS for what, n in handover.items()}
+    hold.release()
