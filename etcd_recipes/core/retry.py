@@ -170,5 +170,5 @@ SWEEPING = Policy("sweeping", first=0.05, longest=2.0, again=_anything)
 HEALING = Policy("healing", first=0.05, longest=5.0, again=_anything)
 """A registration or a follower: for ever."""
 
-FILE_LOCK = Policy("file lock", first=0.005, longest=0.1, again=_file_in_use)
+FILE_LOCK = Policy("file lock", first=0.005, longest=0.05, again=_file_in_use)
 """A file that another process has locked: for as long as the caller waits."""

@@ -123,7 +123,7 @@ def test_waiting_for_a_writer_ends_by_its_limits(fence: Fence) -> None:
         with pytest.raises(Cancelled):
             waiting.result()
         with pytest.raises(RecipeError, match="already"):
-            fence.check(1)  # not a wait for oneself
+            fence.check(1, timeout=1)  # not a wait for oneself
     assert fence.highest() == 1
 
 
@@ -218,6 +218,37 @@ def test_a_child_forked_during_a_write_does_not_keep_the_lock(tmp_path: Path) ->
         os.close(write)
 
 
+def test_a_child_forked_during_a_write_does_not_end_its_parents_lock(tmp_path: Path) -> None:
+    fence, pid = FileFence(tmp_path / "fence"), 0
+    try:
+        with fence.writing(1):
+            if (pid := os.fork()) != 0:
+                os.waitpid(pid, 0)
+                with pytest.raises(DeadlineExceeded):
+                    FileFence(fence.path).check(2, timeout=0.05)
+    finally:
+        if pid == 0:
+            os._exit(0)  # the child has left `writing`
+    FileFence(fence.path).check(2, timeout=2)
+
+
+def test_what_is_remembered_is_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    sync, rename = os.fsync, Path.replace
+    monkeypatch.setattr(os, "fsync", lambda fd: (order.append("sync"), sync(fd))[1])
+    monkeypatch.setattr(Path, "replace", lambda *to: (order.append("rename"), rename(*to))[1])
+    with FileFence(tmp_path / "fence").writing(1):
+        assert order == [
+            "sync",
+            "rename",
+            "sync",
+        ]  # the content, its name, the folder that has the name
+    FileFence(tmp_path / "fence").check(1)
+    assert len(order) == 3, "nothing new, and yet it was written"
+
+
 def test_processes_that_write_through_one_file_never_meet_and_never_go_back(tmp_path: Path) -> None:
     # Each adds a line with its token; whoever is refused takes a higher one. One is killed on the way.
     source = """
@@ -227,7 +258,7 @@ def test_processes_that_write_through_one_file_never_meet_and_never_go_back(tmp_
         fence, ledger = FileFence(sys.argv[1]), Path(sys.argv[2])
         print(json.dumps("ready"), flush=True); sys.stdin.readline()
         token = int(sys.argv[3])
-        for turn in range(150):
+        for turn in range(40):
             try:
                 with fence.writing(token, "ledger", timeout=20):
                     size = ledger.stat().st_size
@@ -248,7 +279,7 @@ def test_processes_that_write_through_one_file_never_meet_and_never_go_back(tmp_
             assert each.read() == "ready"
         for each in (first, second, killed):
             each.say()
-        eventually(lambda: len(ledger.read_text().splitlines()) > 40)
+        eventually(lambda: len(ledger.read_text().splitlines()) > 10, 15)
         killed.signal(signal.SIGKILL)
         assert first.read() == second.read() == "done"
     tokens = [int(line) for line in ledger.read_text().splitlines()]
