@@ -328,9 +328,9 @@ def test_a_count_that_proves_nothing_is_an_error(rows: int) -> None:
 # -- a holder that was stopped past its ttl ------------------------------------------------------------
 
 _STOPPED = """
-    import json, sqlite3, sys, time
+    import json, mmap, sqlite3, sys
     from etcd_recipes import Client, LockLost, StaleToken, require_one_row
-    endpoint, name, path, api = sys.argv[1:]
+    endpoint, name, path, woken, api = sys.argv[1:]
     client = Client(endpoint, api=api)
     holds = [
         client.lock(name, ttl=2).acquire(),
@@ -355,14 +355,12 @@ _STOPPED = """
 
     for id, hold in enumerate(holds):
         write(id, hold)
-    last = time.monotonic()
+    with open(woken, "r+b") as file:
+        flag = mmap.mmap(file.fileno(), 1)
     print(json.dumps([hold.token for hold in holds]), flush=True)
-    while True:                        # nothing in this loop waits for a thread of the library
-        now = time.monotonic()
-        if now - last > 1.5:
-            held = [hold.is_held for hold in holds]  # the first thing after waking
-            break
-        last = now
+    while not flag[0]:                 # nothing here waits, not even for a thread of the library
+        pass
+    held = [hold.is_held for hold in holds]
     print(json.dumps([held, [after(id, hold) for id, hold in enumerate(holds)]]), flush=True)
 """
 
@@ -373,16 +371,20 @@ def test_a_holder_stopped_past_its_ttl_knows_it_on_waking_and_its_next_write_is_
     db = sqlite3.connect(tmp_path / "db", isolation_level=None)
     db.execute(_TABLE)
     db.execute("INSERT INTO t VALUES (0, '', 0), (1, '', 0)")
-    with child(_STOPPED, etcd.endpoint, name, str(tmp_path / "db"), api) as stopped:
+    woken = tmp_path / "woken"
+    woken.write_bytes(b"\0")
+    with child(_STOPPED, etcd.endpoint, name, str(tmp_path / "db"), str(woken), api) as stopped:
         old = stopped.read()
         stopped.signal(signal.SIGSTOP)
-        lock = client.lock(name, ttl=60).acquire(timeout=10)
+        lock = client.lock(name, ttl=60).acquire(timeout=20)
         assert lock is not None
-        new = [lock, client.election(f"{name}-term", ttl=60).campaign("new", timeout=10)]
+        new = [lock, client.election(f"{name}-term", ttl=60).campaign("new", timeout=20)]
         for id_, hold in enumerate(new):
             assert hold.token > old[id_]
             row = {"v": "new", "id": id_, "token": hold.token}
             require_one_row(db.execute(_UPDATE, row), hold.token)
+        with woken.open("r+b") as flag:  # the same file, for it is mapped
+            flag.write(b"\1")
         stopped.signal(signal.SIGCONT)
         held, after = stopped.read()
         assert held == [False, False]

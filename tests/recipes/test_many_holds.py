@@ -27,7 +27,7 @@ HOLDS = 1000
 
 _HOLDER = """
     import json, logging, os, queue, sys, time
-    from etcd_recipes import Client, Hold
+    from etcd_recipes import Client
 
     endpoint, name, number, ttl, api = sys.argv[1:]
     renewed = queue.SimpleQueue()
@@ -45,16 +45,22 @@ _HOLDER = """
     def say(what):
         print(json.dumps(what), flush=True)
 
+    logging.getLogger("etcd_recipes.session").addHandler(Renewals())
+    logging.getLogger("etcd_recipes.session").setLevel("DEBUG")
     client = Client(endpoint, api=api, session_ttl=float(ttl))
+    opened = time.monotonic()
     holds = [client.lock(name + "/0").acquire()]
     say(size())
     sys.stdin.readline()
     holds += [client.lock(f"{name}/{n}").acquire() for n in range(1, int(number))]
-    logging.getLogger("etcd_recipes.session").addHandler(Renewals())
-    logging.getLogger("etcd_recipes.session").setLevel("DEBUG")
     say(size())
-    renewals = [renewed.get(timeout=30) for _ in range(2)]
-    say([size(), renewals, sum(hold.is_held for hold in holds)])
+    sys.stdin.readline()
+    begun, renewals = time.monotonic(), []
+    while not renewals or renewals[-1][0] - renewals[-1][1] < begun:  # until a whole one was since
+        renewals.append(renewed.get(timeout=60))
+    rate = len(renewals) / (time.monotonic() - opened)
+    since = sum(ended > begun for ended, _ in renewals)
+    say([size(), rate, since, renewals[-1][1], sum(hold.is_held for hold in holds)])
     sys.stdin.readline()
     client.close()
     say("closed")
@@ -66,33 +72,33 @@ def test_a_thousand_locks_cost_no_thread_no_connection_and_no_request_but_the_re
 ) -> None:
     # v3 renews one lease, and asks which keys are on it, however many these are. v2 has no leases: each
     # key has a ttl of its own, so that its renewals cost a request for each.
-    ttl = 3 if api == "v3" else 6
+    per_renewal = {"LeaseKeepAlive": 1, "LeaseTimeToLive": 1} if api == "v3" else {"PUT": HOLDS}
+    ttl = 9 if api == "v3" else 12
     with child(_HOLDER, etcd.endpoint, name, str(HOLDS), str(ttl), api) as holder:
-        threads_of_one, sockets_of_one = holder.read()
+        of_one = holder.read()
         holder.say()
-        threads, sockets = holder.read()
+        of_all = holder.read()
         before = seen_by(etcd, api)
-        size_later, renewals, held = holder.read()
+        holder.say()
+        later, rate, renewals, took, held = holder.read()
         seen = seen_by(etcd, api) - before
         holder.say()
         assert holder.read() == "closed"
     assert held == HOLDS
-    assert size_later[0] == threads == threads_of_one
+    assert later[0] == of_all[0] == of_one[0], "threads"
     # One for the thread that acquires, and one for the keeper if both asked at the same time.
-    assert max(sockets_of_one, sockets, size_later[1]) <= 2
-    (first, _), (second, took) = renewals
-    assert second - first >= ttl / 3
+    assert max(later[1], of_all[1], of_one[1]) <= 2, "connections"
+    assert rate <= 1 / (ttl / 3)
     record_property(f"seconds of a renewal with {HOLDS} keys on {api}", took)
-    per_renewal = {"LeaseKeepAlive": 1, "LeaseTimeToLive": 1} if api == "v3" else {"PUT": HOLDS}
-    # The counting may have begun in the middle of the first one.
     assert seen.keys() == per_renewal.keys()
-    assert all(n <= seen[what] <= 2 * n for what, n in per_renewal.items())
+    # The first of them may have begun before the counting did.
+    assert all(n <= seen[what] <= n * renewals for what, n in per_renewal.items())
 
 
 # -- 32 waiters ------------------------------------------------------------------------------------
 
 WAITERS = 32
-PATIENCE = 60.0
+PATIENCE = 100.0
 
 ENTER: dict[str, Callable[[Client, str], Hold]] = {
     "lock": lambda client, name: client.lock(name).acquire(timeout=PATIENCE),
@@ -114,7 +120,7 @@ def but_renewals(seen: Counter[str]) -> Counter[str]:
 def test_32_waiters_cost_renewals_while_they_wait_and_one_of_them_wakes_per_release(
     make_client: MakeClient, etcd: EtcdProcess, name: str, api: str, kind: str
 ) -> None:
-    ttl = 3
+    ttl = 15
     clients = [make_client(session_ttl=ttl) for _ in range(WAITERS + 1)]
     for each in clients:
         each.session()
@@ -132,7 +138,7 @@ def test_32_waiters_cost_renewals_while_they_wait_and_one_of_them_wakes_per_rele
     # Each joins, begins to watch, and looks once more.
     each_one = {"Txn": 2} if api == "v3" else {"POST": 1, "QGET": 2, "watch": 1}
     joined = {what: n * WAITERS for what, n in each_one.items() if what not in not_counted}
-    eventually(lambda: since() == joined, 20, what=f"{joined}, and not {since()},")
+    eventually(lambda: since() == joined, 60, what=f"{joined}, and not {since()},")
 
     # While they wait. There is nothing to wait for here: what is shown is that nothing happens.
     window = long(2.5, 12.0)
@@ -140,7 +146,7 @@ def test_32_waiters_cost_renewals_while_they_wait_and_one_of_them_wakes_per_rele
     threading.Event().wait(window)
     seen = seen_by(etcd, api) - before
     renewals = seen["LeaseKeepAlive"] + seen["PUT"]
-    assert 1 <= renewals / len(clients) <= window // (ttl / 3) + 1
+    assert window // (ttl / 3) - 1 <= renewals / len(clients) <= window // (ttl / 3) + 1
     assert seen["LeaseTimeToLive"] <= seen["LeaseKeepAlive"] + len(clients)
     looks = {"Txn": 1} if api == "v3" else {"QGET": 1, "watch": 1}
     for what in but_renewals(seen).keys() - not_counted:
@@ -151,7 +157,7 @@ def test_32_waiters_cost_renewals_while_they_wait_and_one_of_them_wakes_per_rele
     before = seen_by(etcd, api)
     for _ in range(WAITERS):
         hold.release()
-        (woken,) = eventually(lambda: [job for job in jobs if not job.running])
+        (woken,) = eventually(lambda: [job for job in jobs if not job.running], 30)
         jobs.remove(woken)
         hold = woken.result()
     handover = {"Txn": 2} if api == "v3" else {"DELETE": 1, "QGET": 1}
