@@ -42,6 +42,7 @@ from .core.errors import (
     RoleExists,
     RoleNotFound,
     SessionLost,
+    StaleToken,
     Unauthenticated,
     UserExists,
     UserNotFound,
@@ -50,6 +51,7 @@ from .core.retry import Retry
 from .recipes.barrier import Barrier
 from .recipes.double_barrier import DoubleBarrier
 from .recipes.election import Background, Election, Leadership
+from .recipes.fencing import FENCING_HEADER, Fence, FileFence, require_one_row
 from .recipes.latch import Latch
 from .recipes.lock import Lock
 from .recipes.registry import Discovery, Instance, InstanceEvent, Registration, Registry
@@ -58,6 +60,7 @@ from .recipes.semaphore import Semaphore
 from .signals import exit_on_signals
 
 __all__ = [
+    "FENCING_HEADER",
     "Background",
     "Barrier",
     "BrokenBarrier",
@@ -79,6 +82,8 @@ __all__ = [
     "EtcdError",
     "EtcdRecipesError",
     "EventIndexCleared",
+    "Fence",
+    "FileFence",
     "FutureRevision",
     "HistoryLost",
     "Hold",
@@ -119,10 +124,12 @@ __all__ = [
     "Session",
     "SessionLost",
     "SessionState",
+    "StaleToken",
     "Unauthenticated",
     "UserExists",
     "UserNotFound",
     "WriteHold",
     "WriteLock",
     "exit_on_signals",
+    "require_one_row",
 ]

@@ -29,7 +29,8 @@
     └── RecipeError                 etcd works, but the recipe's promise cannot be kept
         ├── NotAcquired             (also a TimeoutError)
         ├── LockLost  SessionLost  NotHeld
-        └── BrokenBarrier
+        ├── BrokenBarrier
+        └── StaleToken              a resource has seen a newer holder: .token .highest .resource
 
 Rules of this file
 1. Nothing else leaves the library: exceptions of requests, sockets, JSON and tenacity are translated
@@ -82,6 +83,7 @@ __all__ = [
     "RoleExists",
     "RoleNotFound",
     "SessionLost",
+    "StaleToken",
     "Unauthenticated",
     "UserExists",
     "UserNotFound",
@@ -364,3 +366,19 @@ class LockLost(RecipeError):
 
 class BrokenBarrier(RecipeError):
     """A party left or died inside the barrier, so the others cannot meet."""
+
+
+class StaleToken(RecipeError):
+    """The resource refuses a fencing token: somebody with a higher one has come to it since.
+
+    `token` is the one refused, `highest` the highest seen (None where the resource does not say), `resource`
+    its name, "" when it has none.
+    """
+
+    def __init__(
+        self, message: str, *, token: int, highest: int | None = None, resource: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.token = token
+        self.highest = highest
+        self.resource = resource

@@ -317,16 +317,21 @@ def test_a_waiter_whose_place_is_deleted_raises_at_once(
 
 
 def test_a_revoked_lease_is_noticed_while_the_body_runs(
-    client: Client, name: str, api: str
+    client: Client,
+    other: Client,
+    name: str,
+    api: str,
+    record_property: Callable[[str, object], None],
 ) -> None:
     reasons: list[str] = []
-    begun = 0.0
-    with pytest.raises(LockLost), client.lock(name, ttl=3) as hold:
+    with pytest.raises(LockLost, match="lost while the body ran"), client.lock(name, ttl=3) as hold:
         hold.on_lost(reasons.append)
         begun = time.monotonic()
-        revoke(client, hold.session, api)
+        revoke(other, hold.session, api)  # right after a renewal: the longest way to the next one
         assert hold.lost.wait(5)
-        assert time.monotonic() - begun < 3 / 3 + 0.5
+        took = time.monotonic() - begun
+        record_property(f"seconds until a revoked lease was noticed on {api}", took)
+        assert took < 3 / 3 + 0.5
         with pytest.raises(LockLost):
             hold.check()
         with pytest.raises(LockLost):
@@ -354,34 +359,6 @@ def test_a_loss_in_the_body_does_not_hide_the_bodys_own_error(
         revoke(client, hold.session, api)
         assert hold.lost.wait(5)
         _ = 1 / 0
-
-
-def test_a_holder_that_was_stopped_past_its_ttl_knows_it_on_waking(
-    client: Client, etcd: EtcdProcess, name: str, api: str
-) -> None:
-    source = """
-        import json, sys, time
-        from etcd_recipes import Client
-        client = Client(sys.argv[1], api=sys.argv[-1])
-        hold = client.lock(sys.argv[2], ttl=2).acquire()
-        last = time.monotonic()
-        print(json.dumps(hold.token), flush=True)
-        while True:                       # nothing in this loop waits for a thread of the library
-            now = time.monotonic()
-            if now - last > 1.5:
-                print(json.dumps([hold.is_held, hold.lost.is_set(), hold.remaining()]), flush=True)
-                break
-            last = now
-    """
-    with child(source, etcd.endpoint, name, api) as holder:
-        token = holder.read()
-        holder.signal(signal.SIGSTOP)
-        second = client.lock(name).acquire(timeout=8)
-        assert second is not None
-        assert second.token > token
-        holder.signal(signal.SIGCONT)
-        assert holder.read() == [False, True, 0.0]
-        second.release()
 
 
 def test_a_release_never_removes_a_successors_hold(
