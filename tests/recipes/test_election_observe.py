@@ -98,17 +98,23 @@ def test_an_observer_misses_nothing_when_its_connections_are_cut(
             job.result()
 
 
+@pytest.mark.only_v3
 def test_an_observer_goes_on_when_the_server_was_killed_and_is_back(
-    make_client: MakeClient, server: EtcdProcess, name: str
+    server: EtcdProcess, name: str
 ) -> None:
-    client = make_client(server.endpoint)
-    with closing(observe(make_client(server.endpoint), name)) as seen:
-        term = client.election(name).campaign("a", timeout=5)
-        assert next(seen) == "a"
-        coming = Job(lambda: next(seen))
+    with (
+        Client(server.endpoint) as v3,
+        Client(server.endpoint, api="v2") as v2,
+    ):  # one kill for both
+        observers = [observe(client, name) for client in (v3, v2)]
+        terms = [client.election(name).campaign("a", timeout=5) for client in (v3, v2)]
+        assert [next(seen) for seen in observers] == ["a", "a"]
+        coming = [Job(lambda seen=seen: next(seen)) for seen in observers]
         server.kill()
         server.start()
-        term.proclaim("a2")
-        assert coming.result() == "a2"
-        term.resign()
-        assert next(seen) is None
+        for term in terms:
+            term.proclaim("a2")
+        assert [job.result() for job in coming] == ["a2", "a2"]
+        for term in terms:
+            term.resign()
+        assert [next(seen) for seen in observers] == [None, None]

@@ -34,7 +34,7 @@ from etcd_recipes.coordination.session import Session
 from etcd_recipes.coordination.sessions import Sessions
 from etcd_recipes.core import retry
 from etcd_recipes.core.context import Context
-from etcd_recipes.core.errors import EtcdRecipesError, RecipeError, ResponseError
+from etcd_recipes.core.errors import EtcdRecipesError, HistoryLost, RecipeError, ResponseError
 from etcd_recipes.core.log import event_logger
 from etcd_recipes.core.store import Entry
 
@@ -163,7 +163,10 @@ class Handover:
         """Step 4: wait until the note is taken, or the place is gone; tell whether it was the note."""
         watched = {_place(note), place}
         while True:
-            there = retry.PATIENT.run(ctx, partial(self._over_one_feed, watched, ctx))
+            try:
+                there = retry.PATIENT.run(ctx, partial(self._over_one_feed, watched, ctx))
+            except HistoryLost:
+                continue  # read again
             if there != watched:
                 return place in there
 
