@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from etcd_recipes import (
+    Cancelled,
     Client,
     Contender,
     Context,
@@ -323,6 +324,40 @@ def test_one_that_steps_aside_and_cannot_come_back_holds_up_nobody(
         eventually(lambda: values(client, name) == ["c", "b"])
         with resigning(c, b):
             assert b.running
+
+
+def test_a_note_that_goes_with_its_lease_is_no_answer(client: Client, name: str, api: str) -> None:
+    term = client.election(name).campaign("a", timeout=5)
+    silent = make_candidate(client, name, api)
+    job = Job(lambda: term.transfer(silent, timeout=10))
+    eventually(lambda: values(client, name) == [silent.value])
+    assert not no_note(client, name)
+    term.session.close()
+    assert job.result() is False
+    assert no_note(client, name)
+    remove(client, silent.key, api)
+
+
+def test_a_note_that_could_not_be_taken_away_goes_as_soon_as_it_can(
+    make_client: MakeClient, other: Client, etcd: EtcdProcess, name: str, api: str
+) -> None:
+    with FaultProxy(etcd.endpoint) as proxy:
+        client = make_client(proxy.endpoint)
+        term = client.election(name).campaign("a", timeout=5)
+        silent = make_candidate(other, name, api)
+        ctx = Context()
+        job = Job(lambda: term.transfer(silent, ctx=ctx))
+        eventually(lambda: values(other, name) == [silent.value])
+        assert not no_note(other, name)
+        proxy.reset(only=naming(f"{name}.transfer", api))
+        ctx.cancel()
+        with pytest.raises(Cancelled):
+            job.result()
+        assert not no_note(other, name)
+        proxy.heal()
+        eventually(lambda: no_note(other, name), 3.0)
+        assert term.session.is_alive, "removed, not expired"
+        remove(other, silent.key, api)
 
 
 def test_of_two_transfers_at_once_one_is_late(
