@@ -70,7 +70,6 @@ class Leadership(Hold):
         limited = self._sessions.limit(timeout, ctx)
         place = self._handover.find(to, self._entry, limited)
         with self._handover.noted(place, self._session, limited) as note:
-            limited.check()
             self.check()
             self.release(timeout=limited.remaining(), ctx=ctx)
             try:
