@@ -23,7 +23,7 @@ Rules of this file
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -59,12 +59,13 @@ _BLINK = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A place at the head of a line: what a Hold is made of."""
+    """A place at the head of a line: what a Hold is made of. `waited`: it was not there from the first."""
 
     session: Session
     claim: Claim
     entry: Entry
     token: int
+    waited: bool = False
 
 
 class Line:
@@ -180,9 +181,13 @@ class Line:
 
     def contenders(self, ctx: Context) -> tuple[Entry, ...]:
         """Give everybody in the line, in the order of arrival: one request."""
-        snapshot = self._store.list(f"{self.name}/", ctx)
+        return self.of(self._store.list(f"{self.name}/", ctx).entries)
+
+    def of(self, entries: Iterable[Entry]) -> tuple[Entry, ...]:
+        """Give those of `entries` that stand in this line, in the order of arrival. No request."""
         is_contender = self._store.contender_id
-        return tuple(e for e in snapshot.entries if is_contender(self.name, e.key) is not None)
+        line = (entry for entry in entries if is_contender(self.name, entry.key) is not None)
+        return tuple(sorted(line, key=lambda entry: entry.created))
 
     def occupants(self, ctx: Context) -> tuple[tuple[Contender, ...], tuple[Contender, ...]]:
         """Give who is in, by the line's rule, and who waits, each in the order of arrival: one request."""
@@ -231,6 +236,7 @@ class Line:
             visit.entry = standing.mine
             if not self._rule.blockers(standing):
                 return standing
+            visit.waited = True
             before = standing
             standing = retry.PATIENT.run(
                 ctx, partial(self._next, before, ctx), on_failure=self._tell
@@ -264,6 +270,12 @@ class Line:
         self._log.warning("line.unreachable", error=str(error))
 
     # -- step 7 ------------------------------------------------------------------------------------------------
+
+    def leave(self, turn: Turn) -> None:
+        """Give up a turn that nothing was made of. It never fails: what is not confirmed, the session goes on with."""
+        visit = _Visit(turn.session, turn.claim)
+        visit.entry, visit.asked, visit._clean = turn.entry, 1, True
+        self._leave(visit)
 
     def _leave(self, visit: _Visit) -> None:
         session, claim = visit.session, visit.claim
@@ -303,13 +315,14 @@ def _removed(line: str) -> LockLost:
 class _Visit:
     """One thread's way through the line: what must be known to leave it cleanly."""
 
-    __slots__ = ("_clean", "_ctx", "asked", "claim", "entry", "removed", "session")
+    __slots__ = ("_clean", "_ctx", "asked", "claim", "entry", "removed", "session", "waited")
 
     def __init__(self, session: Session, claim: Claim, ctx: Context | None = None) -> None:
         self.session = session
         self.claim = claim
         self._ctx = ctx  # of a wait, which ends when the place is gone
         self.entry: Entry | None = None
+        self.waited = False  # somebody was in the way
         self.removed = False  # the session's keeper found the place gone
         self.asked = 0  # how often a join was begun
         self._clean = False  # the last one was answered, with no unanswered copy before it
@@ -327,7 +340,7 @@ class _Visit:
     def turn(self, standing: Standing) -> Turn:
         """Give what the place at the head is."""
         assert standing.mine is not None
-        return Turn(self.session, self.claim, standing.mine, standing.revision)
+        return Turn(self.session, self.claim, standing.mine, standing.revision, self.waited)
 
     def note(self, standing: Standing) -> None:
         """Remember what a join answered, and have the session look after the place."""

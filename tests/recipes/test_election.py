@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 import time
+import urllib.request
 from collections.abc import Callable
 
 import pytest
@@ -19,8 +21,10 @@ from etcd_recipes import (
     LockLost,
     SessionLost,
 )
-from etcd_recipes.testing import EtcdProcess
+from etcd_recipes.testing import EtcdProcess, FaultProxy
+from tests.recipes.below import naming
 from tests.recipes.operator import remove, revoke, write
+from tests.requests_seen import requests_seen
 from tests.tools import Job, child, eventually
 
 MakeClient = Callable[..., Client]
@@ -125,6 +129,36 @@ def test_a_proclamation_changes_the_value_and_is_fenced(
         term.proclaim("three")
     assert not term.is_held
     waiting.result().resign()
+
+
+def swaps(etcd: EtcdProcess, api: str) -> int:
+    """Give how many writes that compare something the server has carried out or refused."""
+    if api == "v3":
+        return requests_seen(etcd.endpoint)["Txn"]
+    with urllib.request.urlopen(f"{etcd.endpoint}/v2/stats/store", timeout=5) as answer:
+        seen = json.load(answer)
+    return int(seen["compareAndSwapSuccess"]) + int(seen["compareAndSwapFail"])
+
+
+def test_a_late_copy_of_a_proclamation_does_not_write_over_a_later_one(
+    make_client: MakeClient, etcd: EtcdProcess, name: str, api: str
+) -> None:
+    with FaultProxy(etcd.endpoint) as proxy:
+        client = make_client([proxy.endpoint, etcd.endpoint], header_timeout=0.2)
+        term = client.election(name).campaign("one", timeout=5)
+        client._cluster._ring = client._cluster._ring.pin(proxy.endpoint)
+        writes = naming(term.key, api)
+        proxy.hold(only=b"PUT " + writes if api == "v2" else writes, times=1)
+        term.proclaim("early")
+        assert proxy.hits == 1
+        term.proclaim("late")
+        before = swaps(etcd, api)
+        proxy.heal()
+        eventually(lambda: swaps(etcd, api) > before)
+        assert values(client.election(name).candidates()) == ["late"]
+        term.proclaim("last")
+        assert values(client.election(name).candidates()) == ["last"]
+        assert term.resign()
 
 
 def test_an_observer_sees_every_leader_every_value_and_nobody(

@@ -2,7 +2,8 @@
 
 Why each may be sent twice
     create, join      a second copy finds the key and changes nothing (compare create_revision == 0)
-    replace, delete   a second copy finds another incarnation (compare create_revision == created)
+    replace           a second copy finds a later change, maybe its own (compare mod_revision == modified)
+    delete            a second copy finds another incarnation (compare create_revision == created)
     withdraw          a second copy finds no key under that lease
     grant             the lease id is ours, drawn at random: "exists already" is success
 
@@ -87,20 +88,30 @@ class V3Store:
         return Standing(entry, (), result.revision, doubt)
 
     def replace(self, entry: Entry, value: str, ctx: Context) -> Entry:
-        """One transaction; the lease is written again, so a new lease never slips under an old key."""
-        result, _ = self._txn(
-            [Compare.create_revision(entry.key) == entry.created],
-            [Op.put(entry.key, value, lease=entry.lease)],
-            [],
-            f"replace key {entry.key!r}",
-            ctx,
-        )
-        if not result.succeeded:
-            raise CompareFailed(
-                f"key {entry.key!r} created at revision {entry.created} is not there any more",
-                code=9,
+        """One transaction; another one when the value had been changed by somebody else, or by ourselves.
+
+        It compares the revision of the last change: a copy of an earlier replace that arrives late must
+        not write over a later one. The lease is written again, so a new lease never slips under an old key.
+        """
+        while True:
+            result, _ = self._txn(
+                [Compare.mod_revision(entry.key) == entry.modified],
+                [Op.put(entry.key, value, lease=entry.lease)],
+                [Op.get(entry.key)],
+                f"replace key {entry.key!r}",
+                ctx,
             )
-        return replace_fields(entry, value=value, modified=result.revision)
+            if result.succeeded:
+                return replace_fields(entry, value=value, modified=result.revision)
+            there = _first(_range(result, 0))
+            if there is None or there.created != entry.created:
+                raise CompareFailed(
+                    f"key {entry.key!r} created at revision {entry.created} is not there any more",
+                    code=9,
+                )
+            entry = replace_fields(entry, modified=there.modified)
+            if (there.value, there.lease) == (value, entry.lease):
+                return replace_fields(entry, value=value)  # done, by a copy whose answer was lost
 
     def delete(self, entry: Entry, ctx: Context) -> bool:
         """One transaction."""

@@ -22,6 +22,8 @@ from etcd_recipes.testing import EtcdProcess, FaultProxy
 from tests.core.calls import SOON, within
 from tests.core.clusters import cluster_of
 from tests.core.servers import Server, always, answer, silent
+from tests.requests_seen import requests_seen
+from tests.tools import eventually
 
 
 @pytest.fixture
@@ -130,6 +132,39 @@ def test_replace_changes_this_incarnation_and_no_other(
     with pytest.raises(CompareFailed):
         store.replace(changed, "three", ctx)
     assert store.get(name, ctx).value == "somebody else's"
+
+
+def test_replace_works_from_an_entry_that_is_out_of_date_and_restores_its_lease(
+    store: V3Store, v3: V3, name: str, grant: Grant, ctx: Context
+) -> None:
+    entry = store.create(name, "one", grant, ctx).mine
+    for put in ("an operator's", "two"):
+        v3.kv.put(name, put)  # takes the key off its lease
+        changed = store.replace(entry, "two", ctx)
+        assert changed == store.get(name, ctx)
+        assert (changed.value, changed.lease) == ("two", grant.id)
+
+
+def test_a_late_copy_of_a_replace_does_not_write_over_a_later_one(
+    store: V3Store, etcd: EtcdProcess, name: str, grant: Grant, ctx: Context
+) -> None:
+    entry = store.create(name, "one", grant, ctx).mine
+    for keeps in (True, False):  # the entry that was given, or the one it began with
+        with (
+            FaultProxy(etcd.endpoint) as proxy,
+            cluster_of(proxy.endpoint, etcd.endpoint, header_timeout=0.2) as cluster,
+        ):
+            cluster._ring = cluster._ring.pin(proxy.endpoint)
+            proxy.hold(times=1)
+            slow = V3Store(Gateway(cluster))
+            first = slow.replace(entry, f"early {keeps}", ctx)
+            assert (proxy.hits, first) == (1, store.get(name, ctx))
+            last = slow.replace(first if keeps else entry, f"late {keeps}", ctx)
+            before = requests_seen(etcd.endpoint)["Txn"]
+            proxy.heal()
+            eventually(lambda seen=before: requests_seen(etcd.endpoint)["Txn"] > seen)
+            assert store.get(name, ctx) == last
+            entry = last
 
 
 def test_delete_takes_this_incarnation_and_no_other(
@@ -362,6 +397,7 @@ def test_changes_whose_reply_was_lost_are_made_once(
     entry = store.create(name, "one", grant, ctx).mine
     changed = loses_a_reply().replace(entry, "two", ctx)
     assert changed == store.get(name, ctx)
+    assert changed.modified == entry.created + 1, "written once"
     assert loses_a_reply().delete(changed, ctx) in (True, False)  # the first copy took it
     assert store.get(name, ctx) is None
     store.create(name, "one", grant, ctx)
