@@ -54,7 +54,15 @@ from etcd_recipes.recipes.double_barrier import DoubleBarrier
 from etcd_recipes.recipes.election import Background, Election, Leadership
 from etcd_recipes.recipes.latch import Latch
 from etcd_recipes.recipes.lock import Lock
-from etcd_recipes.recipes.registry import Discovery, Instance, InstanceEvent, Registration, Registry
+from etcd_recipes.recipes.registry import (
+    Codec,
+    Discovery,
+    Instance,
+    InstanceEvent,
+    InstanceEvents,
+    Registration,
+    Registry,
+)
 from etcd_recipes.recipes.rwlock import ReadLock, RWLock, WriteHold, WriteLock
 from etcd_recipes.recipes.semaphore import Semaphore
 from etcd_recipes.signals import exit_on_signals
@@ -66,6 +74,7 @@ __all__ = [
     "Cancelled",
     "Client",
     "ClusterError",
+    "Codec",
     "Compacted",
     "CompareFailed",
     "Contender",
@@ -86,6 +95,7 @@ __all__ = [
     "Hold",
     "Instance",
     "InstanceEvent",
+    "InstanceEvents",
     "InvalidResponse",
     "KeyExists",
     "KeyNotFound",
