@@ -49,6 +49,7 @@ from etcd_recipes.recipes.registry.instance import Instance, check_instance, che
 
 __all__ = ["Registration"]
 
+_REMOVED = "its key was removed from etcd"
 _FIELDS = frozenset({"address", "metadata", "weight", "zone", "draining"})
 
 
@@ -69,7 +70,7 @@ class Registration:
         self._store = sessions.store
         self._key = key
         self._codec = codec
-        self._instance = check_instance(instance)
+        self._instance = instance
         self._ttl = ttl
         self._ctx = sessions.ctx.child()  # ends with close, or with the client
         self._turns = LocalQueue()
@@ -245,8 +246,10 @@ class Registration:
             raise
         self._was_published, self._loose = True, False
         published = self._published = _Published(session, claim, entry)
-        claim.guard(entry, lambda: self._lost("its key was removed from etcd"))
-        published.listening = session.on_lost(self._lost)  # at once, if it is lost by now
+        claim.guard(entry, lambda: self._lost(published, _REMOVED))
+        published.listening = session.on_lost(  # at once, if it is lost by now
+            lambda reason: self._lost(published, reason)
+        )
         self._log.info("registration.published", lease=f"{session.id:x}")
 
     def _create(self, value: str, session: Session, ctx: Context) -> Entry:
@@ -276,21 +279,22 @@ class Registration:
             try:
                 published.entry = self._store.replace(published.entry, value, ctx)
             except CompareFailed:
-                self._lost("its key was removed from etcd")
+                self._lost(published, _REMOVED)
                 return False
         return True
 
     def _withdraw(self, ctx: Context) -> bool:
         """Take the key out of etcd; tells whether that was confirmed."""
-        published = self._take()
-        if published is None:
+        published = self._published
+        if published is None or not self._take(published):
             return not self._loose
         session = published.session
         session.forget(published.listening)
         published.claim.entry = None
         if not session.is_alive:
+            self._loose = True
             session.release(published.claim)
-            return True
+            return False
         try:
             self._store.delete(published.entry, ctx)
         except EtcdRecipesError as error:
@@ -303,21 +307,25 @@ class Registration:
 
     # -- healing -----------------------------------------------------------------------------------------------
 
-    def _lost(self, reason: str) -> None:
+    def _lost(self, published: _Published, reason: str) -> None:
         """Hear of a lost session or key; on the session's thread, so only start the healing."""
-        published = self._take()
-        if published is None:
+        if not self._take(published):
             return
+        self._loose = (
+            not published.session.is_alive
+        )  # its lease may live on at the server for a while
         published.session.forget(published.listening)
         published.session.release(published.claim)
         self._log.warning("registration.lost", reason=reason)
         self._heal()
 
-    def _take(self) -> _Published | None:
+    def _take(self, published: _Published | None) -> bool:
         """Take what is published away from all other threads: only one of them may give the claim back."""
         with self._lock:
-            published, self._published = self._published, None
-        return published
+            is_mine = published is not None and self._published is published
+            if is_mine:
+                self._published = None
+        return is_mine
 
     def _heal(self) -> None:
         """Step 3, on a thread of its own, one at a time."""

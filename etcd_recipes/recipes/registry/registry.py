@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from etcd_recipes.coordination.names import check_name
 from etcd_recipes.coordination.sessions import Sessions, check_ttl
@@ -11,7 +12,7 @@ from etcd_recipes.core.context import Context
 from etcd_recipes.recipes.registry.codec import Codec, codec_of
 from etcd_recipes.recipes.registry.discovery import Discovery
 from etcd_recipes.recipes.registry.guard import Rule
-from etcd_recipes.recipes.registry.instance import Instance, check_metadata
+from etcd_recipes.recipes.registry.instance import Instance, check_instance, check_metadata
 from etcd_recipes.recipes.registry.registration import Registration
 
 __all__ = ["Registry"]
@@ -56,15 +57,18 @@ class Registry:
         """
         check_name(service, "service name")
         owner = f"{runtime.rng().getrandbits(64):016x}"
-        if id is None:
-            id = self._codec.id_for(address, owner)  # noqa: A001
-        if "/" in check_name(id, "instance id"):
-            raise ValueError(f"instance id {id!r} contains '/'")
-        metadata = check_metadata(metadata or {})
+        instance = check_instance(
+            Instance(
+                service, "", address, check_metadata(metadata or {}), weight, zone, owner=owner
+            )
+        )
+        name = self._codec.id_for(address, owner) if id is None else id
+        if "/" in check_name(name, "instance id"):
+            raise ValueError(f"instance id {name!r} contains '/'")
         return Registration(
             self._sessions,
-            self._prefix(service) + id,
-            Instance(service, id, address, metadata, weight, zone, owner=owner),
+            self._prefix(service) + name,
+            replace(instance, id=name),
             self._codec,
             None if ttl is None else check_ttl(ttl),
             check,
