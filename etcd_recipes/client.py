@@ -267,7 +267,9 @@ class Client:
         """Make an election; `value` is what this candidate proposes. No request."""
         return Election(self._sessions, self._namespace + name, value=value, ttl=ttl)
 
-    def registry(self, name: str = "services", *, codec: str | Codec = "json") -> Registry:
+    def registry(
+        self, name: str = "services", *, codec: Literal["json", "grpc"] | Codec = "json"
+    ) -> Registry:
         """Make a registry whose keys lie below `name`. No request.
 
         `codec` is how instances stand there: "json", "grpc" (the format of Go's gRPC naming, so that Go's

@@ -66,11 +66,8 @@ def test_a_reader_far_behind_is_told_what_it_lost(
     changes = view.events(timeout=5)
 
     def happen(count: int) -> None:
-        with view._lock:
-            view._show(
-                [InstanceEvent("added", None, Instance("api", str(n), "a")) for n in range(count)]
-            )
-        view._wake()
+        added = [InstanceEvent("added", None, Instance("api", str(n), "a")) for n in range(count)]
+        view._wake(view._show(added))
 
     def warnings() -> list[int]:
         return [r.dropped for r in caplog.records if r.getMessage() == "discovery.slow_consumer"]  # type: ignore[attr-defined]

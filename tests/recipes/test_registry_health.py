@@ -8,7 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from etcd_recipes import Client
+from etcd_recipes import Client, Context, DeadlineExceeded
+from etcd_recipes.core.log import event_logger
+from etcd_recipes.recipes.registry.health import Health
 from etcd_recipes.testing import EtcdProcess
 from tests.recipes.test_registry import addresses
 from tests.tools import child, eventually
@@ -43,6 +45,25 @@ def check() -> Iterator[Check]:
     check = Check()
     yield check
     check.release.set()
+
+
+def test_runs_never_overlap_and_a_verdict_counts_for_a_ttl(check: Check) -> None:
+    health = Health(check, 60.0, event_logger("test"))
+    assert not health.passing
+    health.probe(Context(5))
+    assert health.passing
+    health.ttl = 0.0  # what it said is too old from now on
+    assert not health.passing
+    check.mood = "hang"
+    for _ in range(3):
+        health.probe(Context(5), 0.01)
+    with pytest.raises(DeadlineExceeded):
+        health.probe(Context(0.01))
+    assert (check.runs, check.most, health.passing) == (2, 1, False)
+    check.mood = "pass"
+    check.release.set()
+    health.ttl = 60.0
+    eventually(lambda: health.passing)
 
 
 def test_a_check_that_hangs_is_a_failing_one_until_it_comes_back(

@@ -13,7 +13,7 @@ Rules of this file
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Self
 
@@ -195,18 +195,21 @@ class Discovery:
     def _apply(self, update: Update) -> None:
         changes = [read for change in update.changes if (read := self._read(change)) is not None]
         now = runtime.now()
-        with self._lock:
-            if self._trouble is not None:
-                self._log.warning("discovery.resumed", revision=update.revision)
+        with self._lock:  # and nothing in it that may wait: no log, no thread
+            resumed = self._trouble is not None
+            if resumed:
                 self._roster.postpone(now)
             self._trouble = None
             self._confirmed = now
-            self._show(self._roster.apply(changes, now))
-            if self._doubtful and not self._confirming:
-                self._confirming = True
-                self._log.warning("discovery.mass_drop", suspects=len(self._doubtful))
-                runtime.spawn(self._confirm, "etcd-recipes-discovery-confirm")
-        self._wake()
+            slow = self._show(self._roster.apply(changes, now))
+            suspects = 0 if self._confirming else len(self._doubtful)
+            self._confirming = self._confirming or suspects > 0
+        if resumed:
+            self._log.warning("discovery.resumed", revision=update.revision)
+        if suspects:
+            self._log.warning("discovery.mass_drop", suspects=suspects)
+            runtime.spawn(self._confirm, "etcd-recipes-discovery-confirm")
+        self._wake(slow)
 
     def _read(self, change: Change) -> tuple[str, Instance | None] | None:
         """Give the id and what stands there now; None for a deeper key, an instance of another service."""
@@ -221,17 +224,15 @@ class Discovery:
             self._log.warning("discovery.not_an_instance", key=readable)
         return id_, new
 
-    def _show(self, events: list[InstanceEvent]) -> None:
-        """Give readers the roster as it is; the caller has the lock, and wakes them."""
+    def _show(self, events: list[InstanceEvent]) -> list[InstanceEvents]:
+        """Give readers the roster as it is, and the caller, who has the lock, those who lose events now."""
         self._doubtful = frozenset(self._roster.suspects)
         if not events:
-            return
+            return []
         self._all = self._roster.listed()
         known = {ejection.who(instance) for instance in self._all}
         self._ejections = {who: e for who, e in self._ejections.items() if who in known}
-        for reader in list(self._readers):
-            if reader.take(events):
-                self._log.warning("discovery.slow_consumer", dropped=reader.dropped)
+        return [reader for reader in list(self._readers) if reader.take(events)]
 
     def _confirm(self) -> None:
         """See the suspects to their end, on a thread of its own."""
@@ -261,10 +262,10 @@ class Discovery:
         there = {entry.key[len(self._prefix) :] for entry in snapshot.entries}
         with self._lock:
             events = self._roster.settle(runtime.now(), None if failures else there)
-            if events:
-                self._log.warning("discovery.drop_confirmed", removed=len(events))
-            self._show(events)
-        self._wake()
+            slow = self._show(events)
+        if events:
+            self._log.warning("discovery.drop_confirmed", removed=len(events))
+        self._wake(slow)
 
     def _tell(self, error: BaseException) -> None:
         if self._trouble is None:
@@ -296,7 +297,9 @@ class Discovery:
         self._ctx.cancel("the view was closed")
         self._wake()
 
-    def _wake(self) -> None:
+    def _wake(self, slow: Iterable[InstanceEvents] = ()) -> None:
+        for reader in slow:
+            self._log.warning("discovery.slow_consumer", dropped=reader.dropped)
         with self._lock:
             wakes: list[Callable[[], None]] = [waiter.set for waiter in self._waiters]
             wakes += [reader.wake for reader in self._readers]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Literal
 
 from etcd_recipes.coordination.names import check_name
 from etcd_recipes.coordination.sessions import Sessions, check_ttl
@@ -25,7 +26,10 @@ class Registry:
     """
 
     def __init__(
-        self, sessions: Sessions, name: str = "services", codec: str | Codec = "json"
+        self,
+        sessions: Sessions,
+        name: str = "services",
+        codec: Literal["json", "grpc"] | Codec = "json",
     ) -> None:
         self.name = check_name(name, "registry name")
         self._sessions = sessions
