@@ -182,7 +182,7 @@ def test_a_view_keeps_what_vanished_in_a_crowd_until_it_is_confirmed(
         assert {view.pick(s).id for s in ("random", "round_robin", "sticky") for _ in range(4)} == {
             "d"
         }  # type: ignore[attr-defined]
-        remove(client, f"{name}/api/d", api)
+        write(client, f"{name}/api/d", "no instance any more", api)
         eventually(lambda: len(view.suspects) == 4 or not view.suspects)
         eventually(lambda: view.instances == (), 5, "the confirmation")
         assert view.suspects == ()

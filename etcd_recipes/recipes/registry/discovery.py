@@ -246,9 +246,8 @@ class Discovery:
     def _next_due(self) -> float | None:
         with self._lock:
             due = None if self._ctx.cancelled else self._roster.due
-            self._confirming = (
-                due is not None
-            )  # under the lock: the next suspect finds a thread or starts one
+            # Under the same lock: the next suspect finds a thread that looks, or starts one.
+            self._confirming = due is not None
             return due
 
     def _ask_again(self) -> None:
@@ -259,7 +258,8 @@ class Discovery:
             lambda: self._store.list(self._prefix, self._ctx),
             on_failure=failures.append,
         )
-        there = {entry.key[len(self._prefix) :] for entry in snapshot.entries}
+        standing = {entry.key[len(self._prefix) :]: entry.value for entry in snapshot.entries}
+        there = {i for i, v in standing.items() if self._codec.read(self.service, i, v) is not None}
         with self._lock:
             events = self._roster.settle(runtime.now(), None if failures else there)
             slow = self._show(events)
