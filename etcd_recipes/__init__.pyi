@@ -54,7 +54,15 @@ from .recipes.election import Background, Election, Leadership
 from .recipes.fencing import FENCING_HEADER, Fence, FileFence, require_one_row
 from .recipes.latch import Latch
 from .recipes.lock import Lock
-from .recipes.registry import Discovery, Instance, InstanceEvent, Registration, Registry
+from .recipes.registry import (
+    Codec,
+    Discovery,
+    Instance,
+    InstanceEvent,
+    InstanceEvents,
+    Registration,
+    Registry,
+)
 from .recipes.rwlock import ReadLock, RWLock, WriteHold, WriteLock
 from .recipes.semaphore import Semaphore
 from .signals import exit_on_signals
@@ -67,6 +75,7 @@ __all__ = [
     "Cancelled",
     "Client",
     "ClusterError",
+    "Codec",
     "Compacted",
     "CompareFailed",
     "Contender",
@@ -89,6 +98,7 @@ __all__ = [
     "Hold",
     "Instance",
     "InstanceEvent",
+    "InstanceEvents",
     "InvalidResponse",
     "KeyExists",
     "KeyNotFound",

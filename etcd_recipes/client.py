@@ -28,7 +28,7 @@ from etcd_recipes.recipes.double_barrier import DoubleBarrier
 from etcd_recipes.recipes.election import Election
 from etcd_recipes.recipes.latch import Latch
 from etcd_recipes.recipes.lock import Lock, exclusive
-from etcd_recipes.recipes.registry import Registry
+from etcd_recipes.recipes.registry import Codec, Registry
 from etcd_recipes.recipes.rwlock import RWLock
 from etcd_recipes.recipes.semaphore import Semaphore
 
@@ -267,9 +267,16 @@ class Client:
         """Make an election; `value` is what this candidate proposes. No request."""
         return Election(self._sessions, self._namespace + name, value=value, ttl=ttl)
 
-    def registry(self, name: str = "services") -> Registry:
-        """Make a registry whose keys lie below `name`. No request."""
-        return Registry(self._sessions, self._namespace + name)
+    def registry(
+        self, name: str = "services", *, codec: Literal["json", "grpc"] | Codec = "json"
+    ) -> Registry:
+        """Make a registry whose keys lie below `name`. No request.
+
+        `codec` is how instances stand there: "json", "grpc" (the format of Go's gRPC naming, so that Go's
+        clients of ``etcd:///<name>/<service>`` resolve them), or a Codec of your own. ValueError for
+        another.
+        """
+        return Registry(self._sessions, self._namespace + name, codec)
 
     def barrier(self, name: str, *, ttl: float | None = None) -> Barrier:
         """Make a barrier; with `ttl` (seconds) it opens when its holder's process dies. No request."""

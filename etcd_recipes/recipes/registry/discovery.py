@@ -1,76 +1,96 @@
 """Discovery: the instances of one service as a live view, which survives etcd.
 
-The algorithm is `coordination.follow`: list, watch, go on. This file keeps what it gives: the last list
-that was known to be right, how old it is, and who has been told.
+The algorithm is `coordination.follow`: list, watch, go on. What the list is, and which departures are
+believed, is the roster's to say. This file keeps the time and tells who waits.
 
 Rules of this file
 * The view never becomes empty because etcd is away: it keeps the last known list and says how old it is.
 * What readers get is a tuple that never changes; the follower's thread replaces it.
+* One thread follows. While there are suspects, a second one asks etcd, when their time has come, whether they
+  are still gone. Both change the roster under the lock.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass
+import weakref
+from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Literal, Self
+from typing import Self
 
 from etcd_recipes.coordination.follow import Update, follow
 from etcd_recipes.coordination.sessions import Sessions
-from etcd_recipes.core import runtime
+from etcd_recipes.core import retry, runtime
 from etcd_recipes.core.context import Context
 from etcd_recipes.core.errors import ContextError, DeadlineExceeded, EtcdRecipesError, RecipeError
 from etcd_recipes.core.log import event_logger
 from etcd_recipes.core.store import Change
-from etcd_recipes.recipes.registry.instance import Instance, decode, instance_key
+from etcd_recipes.recipes.registry import ejection
+from etcd_recipes.recipes.registry.codec import Codec
+from etcd_recipes.recipes.registry.events import InstanceEvents
+from etcd_recipes.recipes.registry.guard import Rule
+from etcd_recipes.recipes.registry.instance import Instance
 from etcd_recipes.recipes.registry.pick import STRATEGIES, Asking, Strategy
+from etcd_recipes.recipes.registry.roster import InstanceEvent, Roster
 
-__all__ = ["Discovery", "InstanceEvent"]
-
-_EVENTS_KEPT = 10_000
-_EJECTED_FOR = 10.0  # seconds
-
-
-@dataclass(frozen=True, slots=True)
-class InstanceEvent:
-    """One change of the list: `old` is None for "added", `new` is None for "removed"."""
-
-    kind: Literal["added", "updated", "removed"]
-    old: Instance | None
-    new: Instance | None
+__all__ = ["Discovery"]
 
 
 class Discovery:
     """A live view of one service; made by ``registry.follow(service)``, used with ``with`` or closed.
 
-    Reading it costs no request. It is followed by one thread over one watch.
+    Reading it costs no request. It is followed by one thread over one watch. In a forked child it is
+    closed, and the last list stays readable.
     """
 
-    def __init__(self, sessions: Sessions, prefix: str, service: str, *, zone: str = "") -> None:
+    def __init__(
+        self,
+        sessions: Sessions,
+        prefix: str,
+        service: str,
+        codec: Codec,
+        rule: Rule,
+        *,
+        zone: str = "",
+        max_ejection: float = 0.5,
+    ) -> None:
         self.service = service
         self._store = sessions.store
-        self._prefix = prefix
+        self._prefix = prefix  # with the service and a slash at its end
+        self._codec = codec
         self._zone = zone
+        self._max_ejection = max_ejection
         self._ctx = sessions.ctx.child()  # ends with close, or with the client
-        self._table: dict[str, Instance] = {}
+        self._roster = Roster(rule)
         self._all: tuple[Instance, ...] = ()
+        self._doubtful: frozenset[str] = frozenset()
+        self._confirming = False
         self._confirmed: float | None = None
         self._trouble: BaseException | None = None
         self._turn = 0
-        self._ejected: dict[str, float] = {}
+        self._ejections: dict[tuple[str, str], ejection.Ejection] = {}
         self._waiters: set[runtime.Event] = set()
-        self._readers: list[deque[InstanceEvent]] = []
+        self._readers: weakref.WeakSet[InstanceEvents] = weakref.WeakSet()
         self._lock = runtime.new_lock()
         self._log = event_logger("discovery").bind(service=service)
+        runtime.at_fork(self)
         self._thread = runtime.spawn(self._follow, "etcd-recipes-discovery")
 
     # -- reading -----------------------------------------------------------------------------------------------
 
     @property
     def instances(self) -> tuple[Instance, ...]:
-        """Those that take work, in the order of their ids, as last known."""
+        """Those that take work, in the order of their ids, as last known; `suspects` are among them."""
         return tuple(instance for instance in self._all if not instance.draining)
+
+    @property
+    def suspects(self) -> tuple[Instance, ...]:
+        """Those that vanished together with so many others that it is not believed yet.
+
+        They stay listed, and `pick` gives one only when there is nobody else, until they come back or etcd
+        confirms, `confirm` seconds later, that they are gone.
+        """
+        doubtful = self._doubtful
+        return tuple(instance for instance in self._all if instance.id in doubtful)
 
     @property
     def draining(self) -> tuple[Instance, ...]:
@@ -87,8 +107,8 @@ class Discovery:
 
     @property
     def stale(self) -> bool:
-        """True while etcd cannot be followed: the list is the last known one."""
-        return self._confirmed is None or self._trouble is not None
+        """True while etcd cannot be followed, or is not any more: the list is the last known one."""
+        return self._confirmed is None or self._trouble is not None or self._ctx.cancelled
 
     def wait_for(
         self, n: int = 1, timeout: float | None = None, *, ctx: Context | None = None
@@ -113,70 +133,59 @@ class Discovery:
             with self._lock:
                 self._waiters.discard(event)
 
-    def events(
-        self, *, timeout: float | None = None, ctx: Context | None = None
-    ) -> Iterator[InstanceEvent]:
-        """Give every change from now on, in order, until the view is closed.
+    def events(self, *, timeout: float | None = None, ctx: Context | None = None) -> InstanceEvents:
+        """Give every change from now on, in order, as an iterator that ends when the view is closed.
 
-        Raises the Context's error when `timeout` or `ctx` end it. A reader that falls 10,000 changes
-        behind loses the oldest; ``instances`` is always right.
+        It raises the Context's error when `timeout` or `ctx` end it. A reader that falls 10,000 changes
+        behind loses the oldest, which its `dropped` and the log say; ``instances`` is always right.
         """
-        queue: deque[InstanceEvent] = deque(maxlen=_EVENTS_KEPT)
+        reader = InstanceEvents(Context(timeout, parent=ctx), lambda: self._ctx.cancelled)
         with self._lock:
-            self._readers.append(queue)
-        return self._events(queue, Context(timeout, parent=ctx))
-
-    def _events(self, queue: deque[InstanceEvent], limited: Context) -> Iterator[InstanceEvent]:
-        event = runtime.new_event()
-        with self._lock:
-            self._waiters.add(event)
-        try:
-            while True:
-                while queue:
-                    yield queue.popleft()
-                if self._ctx.cancelled:
-                    return
-                limited.wait_for(event)
-                event.clear()
-        finally:
-            with self._lock:
-                self._waiters.discard(event)
-                self._readers.remove(queue)
+            self._readers.add(reader)
+        return reader
 
     # -- choosing ----------------------------------------------------------------------------------------------
 
     def pick(self, strategy: Strategy = "round_robin", *, key: str = "") -> Instance:
-        """Choose an instance that takes work and is not ejected.
+        """Choose an instance that takes work, is no suspect and is not ejected.
 
-        `strategy` is random, round_robin, sticky (by `key`), weighted or zone. When all are ejected, all
-        are candidates again. RecipeError when the list is empty; ValueError for an unknown strategy.
+        `strategy` is random, round_robin, sticky (by `key`), weighted or zone. When there is none but
+        suspects, it is one of these. RecipeError when the list is empty; ValueError for an unknown strategy.
         """
         choose = STRATEGIES.get(strategy)
         if choose is None:
             raise ValueError(f"strategy is one of {', '.join(STRATEGIES)}; not {strategy!r}")
-        instances = self.instances
-        if not instances:
-            raise RecipeError(f"no instance of {self.service!r} is known ({self._state()})")
-        now = runtime.now()
-        healthy = [i for i in instances if self._ejected.get(i.id, 0.0) <= now]
         with self._lock:
-            self._turn += 1
-            turn = self._turn - 1
-        return choose(healthy or instances, Asking(turn, runtime.rng(), key, self._zone))
+            instances, doubtful = self.instances, self._doubtful
+            turn, self._turn = self._turn, self._turn + 1
+            sure = [instance for instance in instances if instance.id not in doubtful]
+            fit = ejection.healthy(
+                sure or instances, self._ejections, runtime.now(), self._max_ejection
+            )
+        if not fit:
+            raise RecipeError(f"no instance of {self.service!r} is known ({self._state()})")
+        return choose(fit, Asking(turn, runtime.rng(), key, self._zone))
 
     def report(self, instance: Instance, *, ok: bool) -> None:
-        """Say how it went with an instance: after ``ok=False`` it is not picked for 10 s."""
-        if ok:
-            self._ejected.pop(instance.id, None)
-        else:
-            self._ejected[instance.id] = runtime.now() + _EJECTED_FOR
+        """Say how it went with an instance: after ``ok=False`` it is not picked for about 10 s.
+
+        Twice as long each time it fails again after that, up to 5 minutes; ``ok=True`` forgets all that.
+        No more than the share `max_ejection` of the instances is left out at a time.
+        """
+        who = ejection.who(instance)
+        with self._lock:
+            if ok:
+                self._ejections.pop(who, None)
+            elif any(ejection.who(known) == who for known in self._all):
+                self._ejections[who] = ejection.after_failure(
+                    self._ejections.get(who), runtime.now(), runtime.rng()
+                )
 
     # -- following ---------------------------------------------------------------------------------------------
 
     def _follow(self) -> None:
-        prefix = instance_key(self._prefix, self.service, "")
         try:
-            for update in follow(self._store, prefix, self._ctx, on_trouble=self._tell):
+            for update in follow(self._store, self._prefix, self._ctx, on_trouble=self._tell):
                 self._apply(update)
         except ContextError:
             pass  # closed, or the client is
@@ -184,35 +193,79 @@ class Discovery:
             self.close()
 
     def _apply(self, update: Update) -> None:
-        if self._trouble is not None:
-            self._log.warning("discovery.resumed", revision=update.revision)
-        events = [e for change in update.changes if (e := self._event(change)) is not None]
-        with self._lock:
-            if events:
-                self._all = tuple(self._table[id_] for id_ in sorted(self._table))
+        changes = [read for change in update.changes if (read := self._read(change)) is not None]
+        now = runtime.now()
+        with self._lock:  # and nothing in it that may wait: no log, no thread
+            resumed = self._trouble is not None
+            if resumed:
+                self._roster.postpone(now)
             self._trouble = None
-            self._confirmed = runtime.now()
-            for reader in self._readers:
-                reader.extend(events)
-        self._wake()
+            self._confirmed = now
+            slow = self._show(self._roster.apply(changes, now))
+            suspects = 0 if self._confirming else len(self._doubtful)
+            self._confirming = self._confirming or suspects > 0
+        if resumed:
+            self._log.warning("discovery.resumed", revision=update.revision)
+        if suspects:
+            self._log.warning("discovery.mass_drop", suspects=suspects)
+            runtime.spawn(self._confirm, "etcd-recipes-discovery-confirm")
+        self._wake(slow)
 
-    def _event(self, change: Change) -> InstanceEvent | None:
-        """Bring the table to the state after `change`, and give the event for it, if it is one."""
-        id_ = change.key[len(instance_key(self._prefix, self.service, "")) :]
-        if "/" in id_:
-            return None  # a deeper key: an instance of another service
-        new = None if change.entry is None else decode(self._prefix, change.entry)
-        if new is None and change.entry is not None:
-            self._log.warning("discovery.not_an_instance", key=change.key)
-        old = self._table.pop(id_, None)
-        if new is not None:
-            self._table[id_] = new
-        if old == new:
+    def _read(self, change: Change) -> tuple[str, Instance | None] | None:
+        """Give the id and what stands there now; None for a deeper key, an instance of another service."""
+        id_ = change.key[len(self._prefix) :]
+        if self._codec.ids == "random" and "/" in id_:
             return None
-        kind: Literal["added", "updated", "removed"] = (
-            "added" if old is None else "removed" if new is None else "updated"
+        if change.entry is None:
+            return id_, None
+        new = self._codec.read(self.service, id_, change.entry.value)
+        if new is None:
+            readable = change.key.encode("utf-8", "backslashreplace").decode()
+            self._log.warning("discovery.not_an_instance", key=readable)
+        return id_, new
+
+    def _show(self, events: list[InstanceEvent]) -> list[InstanceEvents]:
+        """Give readers the roster as it is, and the caller, who has the lock, those who lose events now."""
+        self._doubtful = frozenset(self._roster.suspects)
+        if not events:
+            return []
+        self._all = self._roster.listed()
+        known = {ejection.who(instance) for instance in self._all}
+        self._ejections = {who: e for who, e in self._ejections.items() if who in known}
+        return [reader for reader in list(self._readers) if reader.take(events)]
+
+    def _confirm(self) -> None:
+        """See the suspects to their end, on a thread of its own."""
+        try:
+            while (due := self._next_due()) is not None:
+                if not self._ctx.wait(max(0.0, due - runtime.now())):
+                    self._ask_again()
+        except ContextError:
+            pass  # closed
+
+    def _next_due(self) -> float | None:
+        with self._lock:
+            due = None if self._ctx.cancelled else self._roster.due
+            # Under the same lock: the next suspect finds a thread that looks, or starts one.
+            self._confirming = due is not None
+            return due
+
+    def _ask_again(self) -> None:
+        """Ask etcd whether the suspects are gone: the watch may be one of a member that has stopped."""
+        failures: list[BaseException] = []
+        snapshot = retry.HEALING.run(
+            self._ctx,
+            lambda: self._store.list(self._prefix, self._ctx),
+            on_failure=failures.append,
         )
-        return InstanceEvent(kind, old, new)
+        standing = {entry.key[len(self._prefix) :]: entry.value for entry in snapshot.entries}
+        there = {i for i, v in standing.items() if self._codec.read(self.service, i, v) is not None}
+        with self._lock:
+            events = self._roster.settle(runtime.now(), None if failures else there)
+            slow = self._show(events)
+        if events:
+            self._log.warning("discovery.drop_confirmed", removed=len(events))
+        self._wake(slow)
 
     def _tell(self, error: BaseException) -> None:
         if self._trouble is None:
@@ -244,11 +297,21 @@ class Discovery:
         self._ctx.cancel("the view was closed")
         self._wake()
 
-    def _wake(self) -> None:
+    def _wake(self, slow: Iterable[InstanceEvents] = ()) -> None:
+        for reader in slow:
+            self._log.warning("discovery.slow_consumer", dropped=reader.dropped)
         with self._lock:
-            waiters = list(self._waiters)
-        for waiter in waiters:
-            waiter.set()
+            wakes: list[Callable[[], None]] = [waiter.set for waiter in self._waiters]
+            wakes += [reader.wake for reader in self._readers]
+        for wake in wakes:
+            wake()
+
+    def after_fork_in_child(self) -> None:
+        """A child follows nothing: the thread is the parent's."""
+        self._lock = runtime.new_lock()
+        self._waiters = set()
+        self._ctx = Context()  # of its own: a cancel must not reach into calls of the parent's
+        self._ctx.cancel("this process is a forked child; its parent follows")
 
     def _check_open(self) -> None:
         if self._ctx.cancelled:

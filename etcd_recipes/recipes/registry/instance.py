@@ -1,20 +1,18 @@
-"""Instances: what a registered service says about itself, and how it stands in etcd.
+"""Instances: what a registered service says about itself, and what of that is accepted.
 
 Rules of this file
-1. Values and pure functions.
-2. What somebody else wrote under the prefix never is an error: it is not an instance, and skipped.
+1. Values and pure functions. How an instance stands in etcd is the codec's business.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from etcd_recipes.core.store import Entry
+__all__ = ["Instance", "check_instance", "check_metadata", "is_weight"]
 
-__all__ = ["Instance", "decode", "encode", "instance_key"]
+_MAX_WEIGHT = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +21,8 @@ class Instance:
 
     `id` is unique within the service, `address` whatever its clients connect to. `weight` is its share of
     the work (``pick("weighted")``), `zone` where it is (``pick("zone")``). A `draining` instance finishes
-    what it has and wants no new work. `metadata` is its own, from str to str.
+    what it has and wants no new work. `metadata` is its own, from str to str. `owner` tells one registration
+    from another of the same id: the registry draws it, and two instances that differ in it alone are equal.
     """
 
     service: str
@@ -33,59 +32,31 @@ class Instance:
     weight: int = 1
     zone: str = ""
     draining: bool = False
+    owner: str = field(default="", compare=False, repr=False)
 
 
-def instance_key(prefix: str, service: str, id_: str) -> str:
-    """Give the key of an instance: ``<prefix>/<service>/<id>``."""
-    return f"{prefix}/{service}/{id_}"
+def is_weight(value: object) -> bool:
+    """Tell whether `value` is a weight: an int, no bool, from 0 to 2**31 - 1."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MAX_WEIGHT
 
 
-def encode(instance: Instance, owner: str) -> str:
-    """Give the value of an instance; `owner` tells one registration from another of the same id."""
-    data: dict[str, Any] = {"address": instance.address, "owner": owner}
-    if instance.metadata:
-        data["metadata"] = dict(instance.metadata)
-    if instance.weight != 1:
-        data["weight"] = instance.weight
-    if instance.zone:
-        data["zone"] = instance.zone
-    if instance.draining:
-        data["draining"] = True
-    return json.dumps(data, separators=(",", ":"), sort_keys=True)
+def check_instance(instance: Instance) -> Instance:
+    """Give `instance` back; ValueError or TypeError for a field that makes no sense."""
+    for name in ("address", "zone"):
+        if not isinstance(getattr(instance, name), str):
+            raise TypeError(f"{name} is a str, not {type(getattr(instance, name)).__name__}")
+    if not instance.address:
+        raise ValueError("an address must not be empty")
+    if not is_weight(instance.weight):
+        raise ValueError(f"a weight is an int from 0 to {_MAX_WEIGHT}; got {instance.weight!r}")
+    if not isinstance(instance.draining, bool):
+        raise TypeError(f"draining is True or False, not {instance.draining!r}")
+    return instance
 
 
-def decode(prefix: str, entry: Entry) -> Instance | None:
-    """Give the instance that an entry is, or None when it is something else."""
-    parts = entry.key[len(prefix) + 1 :].rsplit("/", 1)
-    if not entry.key.startswith(prefix + "/") or len(parts) != 2 or not all(parts):
-        return None
-    data = _object(entry.value)
-    address = data.get("address")
-    if not isinstance(address, str):
-        return None
-    metadata = data.get("metadata", {})
-    weight = data.get("weight", 1)
-    return Instance(
-        service=parts[0],
-        id=parts[1],
-        address=address,
-        metadata={str(k): str(v) for k, v in metadata.items()}
-        if isinstance(metadata, dict)
-        else {},
-        weight=weight if isinstance(weight, int) and weight >= 0 else 1,
-        zone=str(data.get("zone", "")),
-        draining=data.get("draining") is True,
-    )
-
-
-def owner_of(entry: Entry) -> str:
-    """Give the owner that an entry names, "" when it names none."""
-    return str(_object(entry.value).get("owner", ""))
-
-
-def _object(text: str) -> Mapping[str, Any]:
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return data if isinstance(data, dict) else {}
+def check_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Give `metadata` as a dict of its own; TypeError when it is not from str to str."""
+    result: dict[Any, Any] = dict(metadata)
+    if not all(isinstance(k, str) and isinstance(v, str) for k, v in result.items()):
+        raise TypeError("metadata maps str to str")
+    return result

@@ -60,8 +60,8 @@ def sticky(instances: Sequence[Instance], asking: Asking) -> Instance:
 
 
 def zone(instances: Sequence[Instance], asking: Asking) -> Instance:
-    """The next in turn of the asker's own zone; of all, when there is none in it."""
-    near = [instance for instance in instances if instance.zone == asking.zone]
+    """The next in turn of the asker's own zone; of all, when it has none, or none is in it."""
+    near = [instance for instance in instances if asking.zone and instance.zone == asking.zone]
     return round_robin(near or instances, asking)
 
 

@@ -1,5 +1,9 @@
 """A registration: one instance, kept in etcd until it is closed, whatever happens in between.
 
+What is wanted is local: the value that the codec gives for the instance as it was given last, or nothing,
+when it was closed, its check fails, or the codec does not list an instance in this state (one that drains,
+in gRPC naming). Everything else brings etcd to that.
+
 The algorithm
 1. Take the session of the ttl and claim the instance's key in it.
 2. Create the key under the session's lease. If one stands there: our own earlier incarnation is deleted
@@ -12,12 +16,13 @@ The algorithm
 6. With a `check`: while it fails, the key is withdrawn; when it passes again, start at 1.
 
 Rules of this file
-* One thread at a time works on the key (`_work`): publishing, healing, checking and closing never overlap.
+* One thread at a time works on the key (`_turn`): publishing, healing and closing never overlap.
+* Who finds that etcd is not as wanted, and has no caller to tell, starts the healing; it ends when it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
@@ -32,16 +37,20 @@ from etcd_recipes.core.errors import (
     CompareFailed,
     ContextError,
     EtcdRecipesError,
+    LeaseNotFound,
     NotHeld,
     RecipeError,
 )
 from etcd_recipes.core.log import event_logger
 from etcd_recipes.core.store import Entry
-from etcd_recipes.recipes.registry.instance import Instance, encode, owner_of
+from etcd_recipes.recipes.registry.codec import Codec
+from etcd_recipes.recipes.registry.health import Health
+from etcd_recipes.recipes.registry.instance import Instance, check_instance, check_metadata
 
 __all__ = ["Registration"]
 
-_CHECKS_PER_TTL = 3
+_REMOVED = "its key was removed from etcd"
+_FIELDS = frozenset({"address", "metadata", "weight", "zone", "draining"})
 
 
 class Registration:
@@ -52,6 +61,7 @@ class Registration:
         sessions: Sessions,
         key: str,
         instance: Instance,
+        codec: Codec,
         ttl: float | None,
         check: Callable[[], object] | None,
         ctx: Context,
@@ -59,22 +69,37 @@ class Registration:
         self._sessions = sessions
         self._store = sessions.store
         self._key = key
+        self._codec = codec
         self._instance = instance
         self._ttl = ttl
-        self._check = check
-        self._owner = f"{runtime.rng().getrandbits(64):016x}"
         self._ctx = sessions.ctx.child()  # ends with close, or with the client
         self._turns = LocalQueue()
         self._published: _Published | None = None
+        self._was_published = False
+        self._loose = False  # a request that makes the key may be carried out yet, and is swept up
         self._healing = False
         self._lock = runtime.new_lock()
         self._log = event_logger("registration").bind(key=key)
-        passing = self._passes()
-        with self._turn(ctx):
-            if passing:
-                self._publish(ctx, take_over=True)
+        self._health = Health(check, ttl or sessions.default_ttl, self._log)
+        runtime.at_fork(self)
+        codec.encode(instance)  # what it cannot write is an error now, and not in the healing
+        self._begin(ctx)
         if check is not None:
-            runtime.spawn(self._keep_checking, "etcd-recipes-check")
+            runtime.spawn(self._keep_checking, "etcd-recipes-health")
+
+    def _begin(self, ctx: Context) -> None:
+        left = ctx.remaining()
+        try:
+            self._health.probe(
+                ctx, self._health.ttl if left is None else min(self._health.ttl, left / 2)
+            )
+            try:
+                self._bring_about(ctx)
+            except LeaseNotFound:  # the session had ended, and nobody had noticed: a new one, once
+                self._bring_about(ctx)
+        except BaseException:
+            self._ctx.cancel("it could not be registered")
+            raise
 
     # -- what users see ----------------------------------------------------------------------------------------
 
@@ -95,18 +120,24 @@ class Registration:
         """Change fields of the instance: address, metadata, weight, zone, draining.
 
         Tells whether etcd confirmed it. If not (False), the registration goes on publishing the latest
-        state in the background. NotHeld after `close`; TypeError for a field that there is not.
+        state in the background, or when its check passes again. NotHeld after `close`; TypeError for a field that
+        there is not, ValueError for one that makes no sense.
         """
         self._check_open()
-        if not changes.keys() <= {"address", "metadata", "weight", "zone", "draining"}:
+        if not changes.keys() <= _FIELDS:
             raise TypeError(f"an instance has no field {', '.join(sorted(changes))!r} to update")
         if "metadata" in changes:
             changes["metadata"] = check_metadata(changes["metadata"])
-        self._instance = replace(self._instance, **changes)
+        with self._lock:
+            latest = check_instance(replace(self._instance, **changes))
+            self._codec.encode(latest)
+            self._instance = latest
+        if self._healing and not self.is_published:
+            return False  # it publishes the latest, when it can
         limited = self._sessions.limit(timeout, ctx)
         try:
-            with self._turn(limited):
-                return self._write_latest(limited)
+            with self._ctx.on_cancel(limited.cancel):  # nobody who closes waits for us
+                return self._bring_about(limited) and self._health.passing
         except EtcdRecipesError as error:
             self._log.warning("registration.update_unconfirmed", error=str(error))
             self._heal()
@@ -115,13 +146,18 @@ class Registration:
             return False
 
     def drain(self, *, timeout: float | None = None, ctx: Context | None = None) -> bool:
-        """Say that no new work should come; the instance stays listed, as draining. See `update`."""
+        """Say that no new work should come; the instance stays listed, as draining. See `update`.
+
+        With a codec that has no word for it (gRPC naming) it is withdrawn instead, until it is updated with
+        ``draining=False``.
+        """
         return self.update(draining=True, timeout=timeout, ctx=ctx)
 
     def close(self, *, timeout: float | None = None, ctx: Context | None = None) -> bool:
         """Take the registration back, for good; idempotent. Tells whether etcd confirmed it.
 
-        If not (False), its session goes on removing the key, and the lease ends it within the ttl.
+        If not (False), its session goes on removing the key, and the lease ends it within the ttl. In a
+        forked child it is closed from the start; the parent's goes on.
         """
         if self._ctx.cancelled:
             return True
@@ -147,6 +183,33 @@ class Registration:
         state = "closed" if self._ctx.cancelled else "published" if self.is_published else "healing"
         return f"<Registration {self._key} {self._instance.address} {state}>"
 
+    # -- what is wanted ----------------------------------------------------------------------------------------
+
+    def _wanted(self) -> str | None:
+        """Give the value that has to stand in etcd; None: no key."""
+        if self._ctx.cancelled or not self._health.passing:
+            return None
+        return self._codec.encode(self._instance)
+
+    def _is_settled(self) -> bool:
+        """Tell whether etcd is as wanted, as far as is known here."""
+        value, published = self._wanted(), self._published
+        if published is None or value is None:
+            return published is None and value is None
+        return published.session.is_alive and published.entry.value == value
+
+    def _bring_about(self, ctx: Context) -> bool:
+        """Bring etcd to what is wanted; False when that is not confirmed, and goes on in the background."""
+        with self._turn(ctx):
+            value, published = self._wanted(), self._published
+            if value is None:
+                return self._withdraw(ctx)
+            if published is None or not published.session.is_alive:
+                self._withdraw(ctx)  # a claim on a session that has ended
+                self._publish(value, ctx)
+                return True
+            return self._replace(published, value, ctx)
+
     # -- steps 1 to 5 ------------------------------------------------------------------------------------------
 
     def _turn(self, ctx: Context) -> Any:
@@ -156,10 +219,8 @@ class Registration:
         if self._ctx.cancelled:
             raise NotHeld(f"the registration of {self._key} is closed; register again")
 
-    def _publish(self, ctx: Context, *, take_over: bool) -> None:
-        """Steps 1 and 2; nothing happens after close."""
-        if self._ctx.cancelled:
-            return
+    def _publish(self, value: str, ctx: Context) -> None:
+        """Steps 1 and 2."""
         session = self._sessions.get(self._ttl, ctx)
         claim = session.claim_now(self._key)
         if claim is None:
@@ -168,7 +229,7 @@ class Registration:
             )
 
         def create() -> Entry:
-            return self._create(session, ctx, take_over=take_over)
+            return self._create(value, session, ctx)
 
         def in_doubt(error: BaseException) -> None:
             session.suspect(self._key)
@@ -176,18 +237,23 @@ class Registration:
 
         try:
             entry = retry.PATIENT.run(ctx, create, on_failure=in_doubt)
-        except BaseException:
+        except BaseException as error:
+            self._loose = True
             session.suspect(self._key)
             session.sweep(claim, None)
+            if isinstance(error, LeaseNotFound):
+                session.lose(f"etcd says that {error.message}")
             raise
+        self._was_published, self._loose = True, False
         published = self._published = _Published(session, claim, entry)
-        claim.guard(entry, lambda: self._lost("its key was removed from etcd"))
-        published.listening = session.on_lost(self._lost)  # at once, if it is lost by now
+        claim.guard(entry, lambda: self._lost(published, _REMOVED))
+        published.listening = session.on_lost(  # at once, if it is lost by now
+            lambda reason: self._lost(published, reason)
+        )
         self._log.info("registration.published", lease=f"{session.id:x}")
 
-    def _create(self, session: Session, ctx: Context, *, take_over: bool) -> Entry:
+    def _create(self, value: str, session: Session, ctx: Context) -> Entry:
         for _ in range(3):
-            value = encode(self._instance, self._owner)
             standing = self._store.create(self._key, value, session.grant, ctx)
             if standing.doubt:
                 session.suspect(self._key)
@@ -196,38 +262,39 @@ class Registration:
                 continue
             if there.lease == session.id:
                 return there if there.value == value else self._store.replace(there, value, ctx)
-            if not take_over and owner_of(there) != self._owner:
+            if self._was_published and not self._is_own(there):
                 raise RecipeError(f"{self._key} belongs to another registration of the same id")
             self._log.warning("registration.takes_over", value=there.value)
             self._store.delete(there, ctx)
         raise RecipeError(f"{self._key} is written by somebody else again and again")
 
-    def _write_latest(self, ctx: Context) -> bool:
-        """Step 4: bring etcd to the latest payload; False when it is not listed, and healing has to."""
-        published = self._published
-        if published is None or not published.session.is_alive:
-            self._heal()
-            return False
-        value = encode(self._instance, self._owner)
+    def _is_own(self, entry: Entry) -> bool:
+        instance = self._instance
+        there = self._codec.read(instance.service, instance.id, entry.value)
+        return there is not None and there.owner == instance.owner
+
+    def _replace(self, published: _Published, value: str, ctx: Context) -> bool:
+        """Step 4; False when the key has gone, and healing has to."""
         if published.entry.value != value:
             try:
                 published.entry = self._store.replace(published.entry, value, ctx)
             except CompareFailed:
-                self._lost("its key was removed from etcd")
+                self._lost(published, _REMOVED)
                 return False
         return True
 
     def _withdraw(self, ctx: Context) -> bool:
         """Take the key out of etcd; tells whether that was confirmed."""
-        published = self._take()
-        if published is None:
-            return True
+        published = self._published
+        if published is None or not self._take(published):
+            return not self._loose
         session = published.session
         session.forget(published.listening)
         published.claim.entry = None
         if not session.is_alive:
+            self._loose = True
             session.release(published.claim)
-            return True
+            return False
         try:
             self._store.delete(published.entry, ctx)
         except EtcdRecipesError as error:
@@ -240,21 +307,25 @@ class Registration:
 
     # -- healing -----------------------------------------------------------------------------------------------
 
-    def _lost(self, reason: str) -> None:
+    def _lost(self, published: _Published, reason: str) -> None:
         """Hear of a lost session or key; on the session's thread, so only start the healing."""
-        published = self._take()
-        if published is None:
+        if not self._take(published):
             return
+        self._loose = (
+            not published.session.is_alive
+        )  # its lease may live on at the server for a while
         published.session.forget(published.listening)
         published.session.release(published.claim)
         self._log.warning("registration.lost", reason=reason)
         self._heal()
 
-    def _take(self) -> _Published | None:
+    def _take(self, published: _Published | None) -> bool:
         """Take what is published away from all other threads: only one of them may give the claim back."""
         with self._lock:
-            published, self._published = self._published, None
-        return published
+            is_mine = published is not None and self._published is published
+            if is_mine:
+                self._published = None
+        return is_mine
 
     def _heal(self) -> None:
         """Step 3, on a thread of its own, one at a time."""
@@ -271,47 +342,36 @@ class Registration:
             pass  # closed
         finally:
             self._healing = False
-        if not self.is_published and self._check is None:
-            self._heal()  # lost again while the thread was on its way out
+        if not self._is_settled():
+            self._heal()  # lost, or updated, while the thread was on its way out
 
     def _heal_once(self) -> None:
-        if not self._passes():
-            return  # the check's own thread publishes when it passes again
-        limited = self._ctx.child(self._sessions.default_timeout)
-        with self._turn(limited):
-            if self.is_published:
-                self._write_latest(limited)
-            else:
-                self._withdraw(limited)  # a claim on a session that has ended
-                self._publish(limited, take_over=False)
+        self._bring_about(self._ctx.child(self._sessions.default_timeout))
 
     def _tell(self, error: BaseException) -> None:
         self._log.warning("registration.trouble", error=str(error))
 
     # -- step 6 ------------------------------------------------------------------------------------------------
 
-    def _passes(self) -> bool:
-        if self._check is None:
-            return True
-        try:
-            return bool(self._check())
-        except Exception as error:  # noqa: BLE001 (the user's code: raising means not passing)
-            self._log.warning("registration.check_failed", error=str(error))
-            return False
-
     def _keep_checking(self) -> None:
-        period = (self._ttl or self._sessions.default_ttl) / _CHECKS_PER_TTL
-        while not self._ctx.wait(period):
-            passing = self._passes()
-            if passing and not self.is_published:
-                self._heal()
-            elif not passing and self.is_published:
-                limited = self._ctx.child(self._sessions.default_timeout)
-                try:
-                    with self._turn(limited):
-                        self._withdraw(limited)
-                except EtcdRecipesError as error:
-                    self._tell(error)
+        try:
+            while not self._ctx.wait(self._health.period):
+                self._health.probe(self._ctx)
+                if not self._is_settled():
+                    self._heal()
+        except ContextError:
+            pass  # closed
+
+    # -- forks -------------------------------------------------------------------------------------------------
+
+    def after_fork_in_child(self) -> None:
+        """A child has no registration: the key is the parent's, and so are the threads that keep it."""
+        self._lock = runtime.new_lock()
+        self._turns = LocalQueue()
+        self._published = None
+        self._healing = False
+        self._ctx = Context()  # of its own: a cancel must not reach into calls of the parent's
+        self._ctx.cancel("this process is a forked child; its parent holds it")
 
 
 class _Published:
@@ -324,11 +384,3 @@ class _Published:
         self.claim = claim
         self.entry = entry
         self.listening = -1
-
-
-def check_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
-    """Give `metadata` as a dict of its own; TypeError when it is not from str to str."""
-    result: dict[Any, Any] = dict(metadata)
-    if not all(isinstance(k, str) and isinstance(v, str) for k, v in result.items()):
-        raise TypeError("metadata maps str to str")
-    return result
