@@ -29,6 +29,7 @@
     └── RecipeError                 etcd works, but the recipe's promise cannot be kept
         ├── NotAcquired             (also a TimeoutError)
         ├── LockLost  SessionLost  NotHeld
+        ├── LimitMismatch
         └── BrokenBarrier
 
 Rules of this file
@@ -64,6 +65,7 @@ __all__ = [
     "KeyNotFound",
     "LeaseExists",
     "LeaseNotFound",
+    "LimitMismatch",
     "LockLost",
     "MemberExists",
     "MemberNotFound",
@@ -360,6 +362,10 @@ class SessionLost(RecipeError):
 
 class LockLost(RecipeError):
     """What was held is not held any more; the message says why and since when."""
+
+
+class LimitMismatch(RecipeError):
+    """A semaphore's limit is not what this object was made with, or less than it wants at once."""
 
 
 class BrokenBarrier(RecipeError):
