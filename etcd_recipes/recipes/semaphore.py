@@ -61,9 +61,7 @@ class Semaphore(Entrance[Hold]):
         ttl: float | None = None,
         timeout: float | None = None,
     ) -> None:
-        line = Line(
-            sessions, check_name(name, "semaphore name"), PERMITS, check=self._check_limit
-        )
+        line = Line(sessions, check_name(name, "semaphore name"), PERMITS, check=self._check_limit)
         super().__init__(sessions, line, f"semaphore {name!r}", ttl=ttl, timeout=timeout)
         self._permits = _check_count(permits, "permits")
         self._weight = self._check_weight(weight)

@@ -40,7 +40,7 @@ def test_as_many_are_in_as_there_are_permits_and_no_more(
     make_client: MakeClient, name: str
 ) -> None:
     clients = [make_client() for _ in range(3)]
-    lock, inside, most = threading.Lock(), 0, 0
+    lock, inside, most, full = threading.Lock(), 0, 0, threading.Event()
 
     def work(client: Client) -> None:
         nonlocal inside, most
@@ -50,6 +50,9 @@ def test_as_many_are_in_as_there_are_permits_and_no_more(
                 with lock:
                     inside += 1
                     most = max(most, inside)
+                    if most == 3:
+                        full.set()
+                assert full.wait(10), "permits lie idle"
                 hold.sleep(0.005)
                 with lock:
                     inside -= 1
@@ -95,18 +98,19 @@ def test_a_release_lets_one_in_and_asks_for_nothing_else_however_many_wait(
     make_client: MakeClient, etcd: EtcdProcess, name: str
 ) -> None:
     # Long ttls, so that no renewal is among the requests that are counted.
-    semaphores = [make_client(session_ttl=60).semaphore(name, permits=3) for _ in range(3)]
+    clients = [make_client(session_ttl=60, header_timeout=20) for _ in range(3)]
+    semaphores = [client.semaphore(name, permits=3) for client in clients]
     leaving = [acquired(semaphores[0]) for _ in range(3)][::-1]
     came: queue.SimpleQueue[Hold] = queue.SimpleQueue()
     before = requests_seen(etcd.endpoint)["Txn"]
     jobs = [Job(lambda s=each: came.put(acquired(s))) for each in semaphores * 4]
     # Each has joined and, with its watch confirmed, looked once more.
-    eventually(lambda: requests_seen(etcd.endpoint)["Txn"] == before + 2 * len(jobs))
+    eventually(lambda: requests_seen(etcd.endpoint)["Txn"] == before + 2 * len(jobs), 20)
     begun = requests_seen(etcd.endpoint)
     # The newest leaves first: whoever watched the oldest only, or everybody, would show.
     for _ in jobs:
         leaving.pop(0).release()
-        leaving.append(came.get(timeout=5))
+        leaving.append(came.get(timeout=20))
     # Whoever was woken in vain has asked before it was let in, so by now all is counted.
     seen = requests_seen(etcd.endpoint) - begun
     assert (seen["Txn"], seen["Range"]) == (12 + 12, 0), (
@@ -333,7 +337,7 @@ def test_what_it_costs(
 def test_a_wait_given_up_frees_those_behind(client: Client, other: Client, name: str) -> None:
     semaphore = client.semaphore(name, permits=2)
     with semaphore:
-        heavy = waits(other.semaphore(name, permits=2), timeout=0.7, weight=2)
+        heavy = waits(other.semaphore(name, permits=2), timeout=0.3, weight=2)
         light = waits(semaphore)
         assert heavy.result() is None
         light.result(3).release()
