@@ -195,7 +195,7 @@ def _by_weight(standing: Standing) -> tuple[Entry, ...]:
     stored = limit_in(standing.beside)
     limit = (permits_of(standing.mine) or 1) if stored is None else stored.permits
     total = _weight(standing.mine, limit)
-    watched = []
+    watched: list[Entry] = []
     for entry in standing.ahead:
         if watched and total > 2 * limit:
             break
