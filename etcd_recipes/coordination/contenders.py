@@ -10,6 +10,9 @@ Rules of this file
    of one that was let in: those ahead only become fewer, or ask for less.
 4. So a waiter sleeps for as long as the rule, asked about those it watches, as they are now, still names
    somebody; nobody else needs to wake when one leaves.
+5. What counts for all (the limit of a semaphore) lies in a key beside the line, read at the same revision.
+   Rules 3 and 4 hold while it stays as it is. Its change wakes all who wait: no other event does. It puts
+   nobody out: who was let in once stays in, and so does whoever could have gone in and has not looked yet.
 """
 
 from __future__ import annotations
@@ -17,10 +20,23 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
+from etcd_recipes.coordination.identity import contender
 from etcd_recipes.core.store import Entry, Standing
 
-__all__ = ["FIRST_ONLY", "PERMITS", "READ", "WRITE", "Rule", "split"]
+__all__ = [
+    "FIRST_ONLY",
+    "PERMITS",
+    "READ",
+    "WRITE",
+    "Limit",
+    "Rule",
+    "limit_in",
+    "objection",
+    "permits_of",
+    "split",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,21 +44,25 @@ class Rule:
     """An admission rule: `blockers` gives those in the way, nobody when the contender may go in.
 
     `ahead` is how many of those ahead the rule needs to see (None: all). `shared` is True when several
-    may be in at once: then the threads of a process stand in the line one by one, each on a seat.
+    may be in at once: then the threads of a process stand in the line one by one, each on a seat. `beside`
+    names the key beside the line that the rule reads, if there is one.
     """
 
     name: str
     blockers: Callable[[Standing], tuple[Entry, ...]]
     ahead: int | None
     shared: bool = False
+    beside: str | None = None
 
 
-def split(line: Sequence[Entry], rule: Rule) -> tuple[tuple[Entry, ...], tuple[Entry, ...]]:
+def split(
+    line: Sequence[Entry], rule: Rule, beside: Entry | None = None
+) -> tuple[tuple[Entry, ...], tuple[Entry, ...]]:
     """Give who is in and who waits, of a line in the order of arrival."""
     inside: list[Entry] = []
     waiting: list[Entry] = []
     for number, mine in enumerate(line):
-        standing = Standing(mine, tuple(reversed(line[:number])), 0)
+        standing = Standing(mine, tuple(reversed(line[:number])), 0, beside=beside)
         (waiting if rule.blockers(standing) else inside).append(mine)
     return tuple(inside), tuple(waiting)
 
@@ -82,13 +102,86 @@ WRITE = Rule("nobody ahead", _by_kind, ahead=1, shared=True)
 # -- semaphores -----------------------------------------------------------------------------------------------
 
 
-def _share(entry: Entry) -> tuple[int, int]:
-    """Give how many permits a contender wants, and of how many."""
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What lies beside the line of a semaphore: `permits` is the limit for all, `was` what counted before."""
+
+    permits: int
+    was: int
+
+    def __str__(self) -> str:
+        """Give the value of the key."""
+        return json.dumps({"permits": self.permits, "was": self.was}, separators=(",", ":"))
+
+
+def limit_in(beside: Entry | None) -> Limit | None:
+    """Read the stored limit; None when there is none, or none that can be read."""
+    if beside is None:
+        return None
+    wish = _wish(beside)
+    permits, was = wish.get("permits"), wish.get("was")
+    return Limit(permits, was) if _is_count(permits) and _is_count(was) else None
+
+
+def permits_of(entry: Entry) -> int | None:
+    """Give the limit that a contender was made with; None for one that knows of none."""
+    share = _share(entry)
+    return None if share is None else share[1]
+
+
+def objection(standing: Standing) -> str | None:
+    """Say why `mine` can never go in as things are, whom it may meet, and what to do; None when it can.
+
+    It is of no use to wait for a limit that is not one's own: some of those in the line would go by
+    another one, and nobody would see it.
+    """
+    share = None if standing.mine is None else _share(standing.mine)
+    if share is None:
+        return None
+    weight, permits = share
+    if (limit := limit_in(standing.beside)) is None:
+        return _other_permits(permits, standing.ahead)
+    if permits not in (limit.permits, limit.was):
+        return (
+            f"the limit that counts for all is {limit.permits} (it was {limit.was}), and this object was "
+            f"made with permits={permits}: make it with permits={limit.permits}, or change the limit for "
+            f"all with resize({permits})"
+        )
+    if weight > limit.permits:
+        return (
+            f"{weight} permits can never be had at once, because the limit that counts for all is "
+            f"{limit.permits} (it was {limit.was}): want less, or raise the limit with resize()"
+        )
+    return None
+
+
+def _other_permits(permits: int, ahead: Sequence[Entry]) -> str | None:
+    for entry in reversed(ahead):
+        if permits_of(entry) not in (None, permits):
+            return (
+                f"this object was made with permits={permits}, but {contender(entry).identity}, which came "
+                f"first, with permits={permits_of(entry)}: make both with the same number, or change the "
+                f"limit for all with resize({permits})"
+            )
+    return None
+
+
+def _is_count(number: object) -> TypeGuard[int]:
+    return type(number) is int and number > 0
+
+
+def _share(entry: Entry) -> tuple[int, int] | None:
+    """Give how many permits a contender wants, and the limit it was made with; None for a stranger."""
     wish = _wish(entry)
     weight, permits = wish.get("weight"), wish.get("permits")
-    if type(weight) is int and type(permits) is int and 0 < weight <= permits:
+    if _is_count(weight) and _is_count(permits) and weight <= permits:
         return weight, permits
-    return 1, 1
+    return None
+
+
+def _weight(entry: Entry, limit: int) -> int:
+    share = _share(entry)
+    return limit if share is None else share[0]
 
 
 def _by_weight(standing: Standing) -> tuple[Entry, ...]:
@@ -99,21 +192,23 @@ def _by_weight(standing: Standing) -> tuple[Entry, ...]:
     """
     if standing.mine is None:
         return ()
-    total, limit = _share(standing.mine)
-    watched = []
+    stored = limit_in(standing.beside)
+    limit = (permits_of(standing.mine) or 1) if stored is None else stored.permits
+    total = _weight(standing.mine, limit)
+    watched: list[Entry] = []
     for entry in standing.ahead:
-        if total > 2 * limit:
+        if watched and total > 2 * limit:
             break
-        weight, permits = _share(entry)
-        total, limit = total + weight, min(limit, permits)
+        total += _weight(entry, limit)
         watched.append(entry)
     return tuple(watched) if total > limit else ()
 
 
-PERMITS = Rule("the first n by weight", _by_weight, ahead=None, shared=True)
-"""One goes in when it and all ahead of it together want no more than the smallest limit any of them gave.
+PERMITS = Rule("the first n by weight", _by_weight, ahead=None, shared=True, beside="limit")
+"""One goes in when it and all ahead of it together want no more than the limit.
 
-So those inside are the first of the line, and what they hold is within the limit of each of them.
+That is the stored one, or else what all were made with (`objection`). So those inside are the first of the
+line. After a smaller limit was stored more may be inside than it says, until enough of them have left.
 """
 
 

@@ -8,9 +8,10 @@ The algorithm
    etcd would serve it from a loop that runs every 100 ms: rivals hand over 20 to 65 times a second.)
 4. Read the standing once more: whatever changed before the feed was open shows here, whatever changes
    later shows in the feed. Own place gone: raise. Nobody in the way: go to 6. Others in the way: go to 3.
-5. Wait until those that are watched are not in the way any more: they left, or ask for less. Then read
-   the standing again (4). A feed that ends, or is quiet for QUIET seconds, is opened anew (3): a member
-   that was stopped or cut off cannot hold a waiter for longer.
+5. Wait until those that are watched are not in the way any more (they left, or ask for less), or until the
+   key beside the line changes, which counts for all. Then read the standing again (4). A feed that ends,
+   or is quiet for QUIET seconds, is opened anew (3): a member that was stopped or cut off cannot hold a
+   waiter for longer.
 6. The place is at the head, as read at a revision later than everybody's departure: that revision is the
    token. If the session lives by its own clock, the place is held.
 7. On any failure, cancel or timeout after 1: leave the line. What cannot be confirmed within a blink is
@@ -18,13 +19,14 @@ The algorithm
 
 Rules of this file
 * What may go in is a Rule's business; how etcd is asked, the Store's. Nothing is polled.
+* A recipe may `check` each standing before the rule is asked: what it raises ends the visit (7).
 * Failing endpoints do not end a wait: it goes on, with back-off, for as long as its Context allows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
 from typing import TypeVar
@@ -71,18 +73,28 @@ class Turn:
 class Line:
     """One line in etcd, with the rule by which its contenders go in."""
 
-    def __init__(self, sessions: Sessions, name: str, rule: Rule) -> None:
+    def __init__(
+        self,
+        sessions: Sessions,
+        name: str,
+        rule: Rule,
+        *,
+        check: Callable[[Standing], None] | None = None,
+    ) -> None:
         self.name = name
         self._sessions = sessions
         self._store = sessions.store
         self._rule = rule
+        self._check = check
+        self.beside = None if rule.beside is None else self._store.beside(name, rule.beside)
         self._log = event_logger("line").bind(line=name)
 
     def enter(self, value: str, ttl: float | None, ctx: Context) -> Turn:
         """Wait for the turn; when this raises, the line is left (or being left by the session).
 
         Raises the Context's error when that ends first, SessionLost when the lease ended while waiting,
-        LockLost when somebody else removed the place, ResponseError when etcd refuses.
+        LockLost when somebody else removed the place, ResponseError when etcd refuses, and what the
+        recipe's `check` raises.
         """
         return self._with_live_session(ttl, ctx, partial(self._enter, value))
 
@@ -141,8 +153,8 @@ class Line:
 
     def _try_a_seat(self, value: str, session: Session, ctx: Context) -> Turn | None:
         """Look first; join when nobody would be in the way, and leave if somebody was faster."""
-        ahead = tuple(reversed(self.contenders(ctx)))
-        if self._rule.blockers(Standing(Entry(self.name, value, 0, 0), ahead, 0)):
+        seen = self._store.look(self.name, ctx, beside=self.beside)
+        if self._blockers(replace(seen, mine=Entry(self.name, value, 0, 0))):
             return None
         visit = _Visit(session, self._claim_a_seat(session))
         try:
@@ -160,7 +172,13 @@ class Line:
     def _turn(self, visit: _Visit, standing: Standing) -> Turn | None:
         if standing.mine is None:
             raise _removed(self.name)
-        return None if self._rule.blockers(standing) else visit.turn(standing)
+        return None if self._blockers(standing) else visit.turn(standing)
+
+    def _blockers(self, standing: Standing) -> tuple[Entry, ...]:
+        """Give those in the way, by a standing that was read; raises what the recipe's check raises."""
+        if self._check is not None:
+            self._check(standing)
+        return self._rule.blockers(standing)
 
     def _claim(self, session: Session, ctx: Context) -> Claim:
         if self._rule.shared:
@@ -191,7 +209,8 @@ class Line:
 
     def occupants(self, ctx: Context) -> tuple[tuple[Contender, ...], tuple[Contender, ...]]:
         """Give who is in, by the line's rule, and who waits, each in the order of arrival: one request."""
-        inside, waiting = split(self.contenders(ctx), self._rule)
+        seen = self._store.look(self.name, ctx, beside=self.beside)
+        inside, waiting = split(seen.ahead[::-1], self._rule, seen.beside)
         return tuple(map(contender, inside)), tuple(map(contender, waiting))
 
     # -- steps 2 to 6 ------------------------------------------------------------------------------------------
@@ -207,7 +226,13 @@ class Line:
     def _ask_to_join(self, visit: _Visit, value: str, ctx: Context) -> Standing:
         grant, claim = visit.session.grant, visit.claim
         standing = self._store.join(
-            self.name, value, grant, ctx, ahead=self._rule.ahead, seat=claim.seat
+            self.name,
+            value,
+            grant,
+            ctx,
+            ahead=self._rule.ahead,
+            seat=claim.seat,
+            beside=self.beside,
         )
         visit.note(standing)
         return standing
@@ -234,7 +259,7 @@ class Line:
                 visit.session.check()
                 raise _removed(self.name)
             visit.entry = standing.mine
-            if not self._rule.blockers(standing):
+            if not self._blockers(standing):
                 return standing
             visit.waited = True
             before = standing
@@ -247,22 +272,32 @@ class Line:
         mine = seen.mine
         assert mine is not None  # checked in `_admitted`
         watched = {entry.key for entry in self._rule.blockers(seen)}
-        with self._store.watch(ctx, keys=watched, own=mine.key, quiet=QUIET) as feed:
+        keys = watched if self.beside is None else {*watched, self.beside}
+        with self._store.watch(ctx, keys=keys, own=mine.key, quiet=QUIET) as feed:
             while True:
-                standing = self._store.standing(self.name, mine, ctx, ahead=self._rule.ahead)
-                blockers = {entry.key: entry for entry in self._rule.blockers(standing)}
+                standing = self._store.standing(
+                    self.name, mine, ctx, ahead=self._rule.ahead, beside=self.beside
+                )
+                blockers = {entry.key: entry for entry in self._blockers(standing)}
                 if standing.mine is None or not blockers or not blockers.keys() <= watched:
                     return standing
-                if not self._way_is_free(feed, mine, blockers):
+                if not self._way_is_free(feed, standing, blockers):
                     return standing
 
-    def _way_is_free(self, feed: Feed, mine: Entry, blockers: dict[str, Entry]) -> bool:
-        """Wait until `blockers` do not block any more (or our place is gone); False when the feed is over."""
+    def _way_is_free(self, feed: Feed, seen: Standing, blockers: dict[str, Entry]) -> bool:
+        """Wait until there is reason to read again; False when the feed is over.
+
+        Reason is that `blockers` do not block any more, that our place is gone, or any news of what lies
+        beside the line. (To judge that by the feed, which may tell of a time before the reading, could
+        refuse a contender for a limit that counts no more.)
+        """
+        assert seen.mine is not None  # checked in `_next`
         while (batch := feed.next()) is not None:
-            if any(change.key == mine.key and change.entry is None for change in batch.changes):
-                return True
+            for change in batch.changes:
+                if change.key == self.beside or (change.key, change.entry) == (seen.mine.key, None):
+                    return True
             blockers = _as_they_are_now(blockers, batch)
-            if not self._rule.blockers(Standing(mine, tuple(blockers.values()), batch.revision)):
+            if not self._rule.blockers(replace(seen, ahead=tuple(blockers.values()))):
                 return True
         return False
 

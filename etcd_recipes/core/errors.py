@@ -29,6 +29,7 @@
     └── RecipeError                 etcd works, but the recipe's promise cannot be kept
         ├── NotAcquired             (also a TimeoutError)
         ├── LockLost  SessionLost  NotHeld
+        ├── LimitMismatch
         ├── BrokenBarrier
         └── StaleToken              a resource has seen a newer holder: .token .highest .resource
 
@@ -65,6 +66,7 @@ __all__ = [
     "KeyNotFound",
     "LeaseExists",
     "LeaseNotFound",
+    "LimitMismatch",
     "LockLost",
     "MemberExists",
     "MemberNotFound",
@@ -362,6 +364,10 @@ class SessionLost(RecipeError):
 
 class LockLost(RecipeError):
     """What was held is not held any more; the message says why and since when."""
+
+
+class LimitMismatch(RecipeError):
+    """A semaphore's limit is not what this object was made with, or less than it wants at once."""
 
 
 class BrokenBarrier(RecipeError):

@@ -12,6 +12,7 @@ Rules of this file
 A *line* is a name under which contenders stand: ``<line>/<id>``, the oldest first. A contender is exactly
 that; deeper keys belong to other lines. A grant has one place in a line, or, where several may be in at
 once, as many as it wants: each is then a *seat*, with a number, and the same as any place otherwise.
+*Beside* a line may lie a key that counts for all who stand in it: it is read with the line, at one revision.
 """
 
 from __future__ import annotations
@@ -66,13 +67,15 @@ class Standing:
 
     `mine` is its entry, or None when it has no place (any more); `ahead` are those who came before it,
     the nearest first: all of them, or as many as were asked for. `doubt` is True when a copy of the
-    request that made the place may still be carried out later.
+    request that made the place may still be carried out later. `beside` is the key beside the line, None
+    when there is none or it was not asked for.
     """
 
     mine: Entry | None
     ahead: tuple[Entry, ...]
     revision: int
     doubt: bool = False
+    beside: Entry | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +156,12 @@ class Store(Protocol):
     def replace(self, entry: Entry, value: str, ctx: Context) -> Entry:
         """Change the value of this incarnation, keeping its lease; CompareFailed if it is gone."""
 
+    def swap(self, entry: Entry, value: str, ctx: Context) -> None:
+        """Change the value if the key was not changed since `entry` was read; CompareFailed if it was.
+
+        It may have been changed by a copy of this very request: read again. For keys without a grant.
+        """
+
     def delete(self, entry: Entry, ctx: Context) -> bool:
         """Delete this incarnation; tell whether it was there."""
 
@@ -165,6 +174,9 @@ class Store(Protocol):
     def contender_id(self, line: str, key: str) -> str | None:
         """Give the id of the contender that `key` is in `line`, or None if it is none."""
 
+    def beside(self, line: str, what: str) -> str:
+        """Give the name of the key `what` beside `line`: no contender of it, nor in anybody's way."""
+
     def join(
         self,
         line: str,
@@ -174,17 +186,30 @@ class Store(Protocol):
         *,
         ahead: int | None,
         seat: int | None = None,
+        beside: str | None = None,
     ) -> Standing:
         """Take a place (or seat) at the end of `line`, or find it if `grant` has it there already.
 
-        `ahead` is how many of those before it are wanted; None for all.
+        `ahead` is how many of those before it are wanted; None for all. `beside` is the name of the key
+        to be read with the line.
         """
 
     def join_if_first(self, line: str, value: str, grant: Grant, ctx: Context) -> Standing:
         """Take a place only if nobody is in `line`; otherwise write nothing and give who is first."""
 
-    def standing(self, line: str, mine: Entry, ctx: Context, *, ahead: int | None) -> Standing:
+    def standing(
+        self,
+        line: str,
+        mine: Entry,
+        ctx: Context,
+        *,
+        ahead: int | None,
+        beside: str | None = None,
+    ) -> Standing:
         """Read where the place stands now."""
+
+    def look(self, line: str, ctx: Context, *, beside: str | None = None) -> Standing:
+        """Read how `line` stands for one who would join it now: everybody is ahead, nothing is written."""
 
     def watch(
         self,

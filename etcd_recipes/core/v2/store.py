@@ -4,12 +4,16 @@ How a verb may be repeated here, where a transaction cannot say it
     join              a place that may have been taken without an answer is looked for before another is
     create            what stands there says whose it is (`sealed`)
     replace, delete   read the incarnation, change it by its index; when the answer is lost, look
+    swap              changes one index: a second copy finds another one
 
 What arrives late (a copy of a join that a stopped server carries out when it is resumed) is attached to
 nothing, so nobody refreshes it, and it ends within its ttl.
 
 Keys: a contender stands at ``<line>/<20 digits>``: etcd counts, and the lowest came first. Directories
-stay when they are empty.
+stay when they are empty. A key beside the line is ``<line>/.<what>``: the listing has it at one index with
+the line, and so has the one poll of the directory. (At ``<line>.<what>``, as on v3, it would take a request
+more, and a poll of all that is below the parent of the line. Nobody but us stands in lines on v2, and we
+know that it is no contender.)
 """
 
 from __future__ import annotations
@@ -117,6 +121,14 @@ class V2Store:
             owner.attach(changed)
         return changed
 
+    def swap(self, entry: Entry, value: str, ctx: Context) -> None:
+        """A compare-and-swap by index."""
+        action = requests.set_(entry.key, seal(0, value), prev_index=entry.modified)
+        try:
+            self._call(action, ctx)
+        except KeyNotFound as error:
+            raise CompareFailed(f"key {entry.key!r} is not there any more", code=101) from error
+
     def delete(self, entry: Entry, ctx: Context) -> bool:
         """A compare-and-delete by index; a read and another one when a refresh came in between."""
         owner = self._grants.get(entry.lease)
@@ -173,6 +185,10 @@ class V2Store:
         """A number that etcd gave, directly below the line."""
         return id_below(line, key, _IN_ORDER.fullmatch)
 
+    def beside(self, line: str, what: str) -> str:
+        """``<line>/.<what>``."""
+        return f"{line}/.{what}"
+
     def join(
         self,
         line: str,
@@ -182,6 +198,7 @@ class V2Store:
         *,
         ahead: int | None,
         seat: int | None = None,
+        beside: str | None = None,
     ) -> Standing:
         """A write in order, and a listing that tells who is ahead."""
         owner = self._own(grant)
@@ -192,7 +209,7 @@ class V2Store:
             action = requests.create_in_order(line, owner.seal(value, seat), ttl=owner.ttl)
             mine = entry_of(self._call(action, ctx).node, line)
         owner.attach(mine)
-        standing = self.standing(line, mine, ctx, ahead=ahead)
+        standing = self.standing(line, mine, ctx, ahead=ahead, beside=beside)
         owner.begun.discard(place)
         return standing
 
@@ -221,19 +238,34 @@ class V2Store:
             return replace_fields(standing, mine=None)
         return standing
 
-    def standing(self, line: str, mine: Entry, ctx: Context, *, ahead: int | None) -> Standing:
+    def standing(
+        self,
+        line: str,
+        mine: Entry,
+        ctx: Context,
+        *,
+        ahead: int | None,
+        beside: str | None = None,
+    ) -> Standing:
         """One listing."""
-        snapshot = self._line(line, ctx)
-        for entry in snapshot.entries:
+        standing = self.look(line, ctx, beside=beside)
+        for entry in standing.ahead:
             if entry.key == mine.key and entry.created == mine.created:
-                before = nearest(snapshot.entries, entry.created, ahead)
-                return Standing(entry, before, snapshot.revision)
-        return Standing(None, (), snapshot.revision)
+                before = nearest(standing.ahead, entry.created, ahead)
+                return replace_fields(standing, mine=entry, ahead=before)
+        return Standing(None, (), standing.revision)
+
+    def look(self, line: str, ctx: Context, *, beside: str | None = None) -> Standing:
+        """One listing."""
+        found = self._read_directory(line, ctx, recursive=False)
+        there = [e for e in found.entries if self.contender_id(line, e.key) is not None]
+        also = next((entry for entry in found.entries if entry.key == beside), None)
+        return Standing(None, tuple(reversed(there)), found.revision, beside=also)
 
     def _line(self, line: str, ctx: Context) -> Snapshot:
-        snapshot = self._read_directory(line, ctx, recursive=False)
-        places = (e for e in snapshot.entries if self.contender_id(line, e.key) is not None)
-        return Snapshot(tuple(places), snapshot.revision)
+        """Give who stands in the line, in the order of arrival."""
+        standing = self.look(line, ctx)
+        return Snapshot(standing.ahead[::-1], standing.revision)
 
     # -- changes and grants --------------------------------------------------------------------------------------
 

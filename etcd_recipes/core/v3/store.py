@@ -2,7 +2,7 @@
 
 Why each may be sent twice
     create, join      a second copy finds the key and changes nothing (compare create_revision == 0)
-    replace           a second copy finds a later change, maybe its own (compare mod_revision == modified)
+    replace, swap     a second copy finds a later change, maybe its own (compare mod_revision == modified)
     delete            a second copy finds another incarnation (compare create_revision == created)
     withdraw          a second copy finds no key under that lease
     grant             the lease id is ours, drawn at random: "exists already" is success
@@ -13,6 +13,7 @@ session sweeps for it.
 
 Keys: a contender stands at ``<line>/<lease id in lower-case hex, not padded>``, as in Go's concurrency
 package, etcdctl and the v3lock service: one line with all of them. A seat adds ``-<number in hex>``.
+For Go whatever is below ``<line>/`` is in the way, so a key beside the line is ``<line>.<what>``.
 """
 
 from __future__ import annotations
@@ -113,6 +114,20 @@ class V3Store:
             if (there.value, there.lease) == (value, entry.lease):
                 return replace_fields(entry, value=value)  # done, by a copy whose answer was lost
 
+    def swap(self, entry: Entry, value: str, ctx: Context) -> None:
+        """One transaction."""
+        result, _ = self._txn(
+            [Compare.mod_revision(entry.key) == entry.modified],
+            [Op.put(entry.key, value)],
+            [],
+            f"change key {entry.key!r}",
+            ctx,
+        )
+        if not result.succeeded:
+            raise CompareFailed(
+                f"key {entry.key!r} was changed after revision {entry.modified}", code=9
+            )
+
     def delete(self, entry: Entry, ctx: Context) -> bool:
         """One transaction."""
         return self._delete_if(
@@ -140,6 +155,10 @@ class V3Store:
         """A lease id in hex, with or without a seat, directly below the line."""
         return id_below(line, key, _LEASE_ID.fullmatch)
 
+    def beside(self, line: str, what: str) -> str:
+        """``<line>.<what>``."""
+        return f"{line}.{what}"
+
     def join(
         self,
         line: str,
@@ -149,14 +168,15 @@ class V3Store:
         *,
         ahead: int | None,
         seat: int | None = None,
+        beside: str | None = None,
     ) -> Standing:
         """One transaction that puts the key and reads who is ahead, at one revision."""
         key = self.place(line, grant, seat)
         limit = 0 if ahead is None else ahead + 1
         result, doubt = self._txn(
             [Compare.create_revision(key) == 0],
-            [Op.put(key, value, lease=grant.id), _newest_first(line, limit)],
-            [Op.get(key), _newest_first(line)],
+            [Op.put(key, value, lease=grant.id), _newest_first(line, limit), *_also(beside)],
+            [Op.get(key), _newest_first(line), *_also(beside)],
             f"join line {line!r}",
             ctx,
         )
@@ -164,7 +184,7 @@ class V3Store:
             mine: Entry | None = Entry(key, value, result.revision, result.revision, grant.id)
         else:
             mine = _first(_range(result, 0))
-        return self._with_ahead(line, mine, _range(result, 1), result.revision, ahead, doubt, ctx)
+        return self._with_ahead(line, mine, result, ahead, doubt, ctx, beside)
 
     def join_if_first(self, line: str, value: str, grant: Grant, ctx: Context) -> Standing:
         """One transaction that writes only if nothing at all is below ``<line>/``.
@@ -199,7 +219,15 @@ class V3Store:
             standing = replace_fields(standing, mine=None)
         return replace_fields(standing, doubt=doubt or standing.doubt)
 
-    def standing(self, line: str, mine: Entry, ctx: Context, *, ahead: int | None) -> Standing:
+    def standing(
+        self,
+        line: str,
+        mine: Entry,
+        ctx: Context,
+        *,
+        ahead: int | None,
+        beside: str | None = None,
+    ) -> Standing:
         """One read-only transaction: is my place still mine, and who is ahead."""
         before = Op.get(
             f"{line}/",
@@ -209,23 +237,34 @@ class V3Store:
             limit=ahead or 0,
             max_create_revision=mine.created - 1,
         )
-        result, _ = self._txn([], [Op.get(mine.key), before], [], f"look at line {line!r}", ctx)
+        reads = [Op.get(mine.key), before, *_also(beside)]
+        result, _ = self._txn([], reads, [], f"look at line {line!r}", ctx)
         found = _first(_range(result, 0))
         if found is None or found.created != mine.created:
             return Standing(None, (), result.revision)
-        return self._with_ahead(line, found, _range(result, 1), result.revision, ahead, False, ctx)
+        return self._with_ahead(line, found, result, ahead, False, ctx, beside)
+
+    def look(self, line: str, ctx: Context, *, beside: str | None = None) -> Standing:
+        """One read-only transaction."""
+        reads = [_newest_first(line), *_also(beside)]
+        result, _ = self._txn([], reads, [], f"look at line {line!r}", ctx)
+        entries = [entry_of(kv) for kv in _range(result, 0).kvs]
+        there = [e for e in entries if self.contender_id(line, e.key) is not None]
+        ahead = nearest(there, result.revision + 1, None)
+        return Standing(None, ahead, result.revision, beside=_beside(result, 1, beside))
 
     def _with_ahead(
         self,
         line: str,
         mine: Entry | None,
-        found: RangeResult,
-        revision: int,
+        result: TxnResult,
         ahead: int | None,
         doubt: bool,
         ctx: Context,
+        beside: str | None,
     ) -> Standing:
-        """Keep the contenders among `found`; look again, without a limit, if deeper keys crowded them out."""
+        """Keep the contenders that were read; look again, without a limit, if deeper keys crowded them out."""
+        found, revision = _range(result, 1), result.revision
         if mine is None:
             return Standing(None, (), revision, doubt)
         entries = [entry_of(kv) for kv in found.kvs]
@@ -233,9 +272,9 @@ class V3Store:
         before = nearest(contenders, mine.created, ahead)
         crowded = found.more and (ahead is None or len(before) < ahead)
         if crowded and len(contenders) < len(entries):
-            standing = self.standing(line, mine, ctx, ahead=None)
+            standing = self.standing(line, mine, ctx, ahead=None, beside=beside)
             return replace_fields(standing, ahead=standing.ahead[:ahead], doubt=doubt)
-        return Standing(mine, before, revision, doubt)
+        return Standing(mine, before, revision, doubt, _beside(result, 2, beside))
 
     # -- changes and leases ------------------------------------------------------------------------------------
 
@@ -332,6 +371,14 @@ class V3Grant:
 
 def _newest_first(line: str, limit: int = 0) -> Op:
     return Op.get(f"{line}/", prefix=True, sort_by="CREATE", descending=True, limit=limit)
+
+
+def _also(beside: str | None) -> list[Op]:
+    return [] if beside is None else [Op.get(beside)]
+
+
+def _beside(result: TxnResult, index: int, beside: str | None) -> Entry | None:
+    return None if beside is None else _first(_range(result, index))
 
 
 def _first(found: RangeResult) -> Entry | None:
