@@ -30,7 +30,6 @@ from etcd_recipes.core.errors import (
 
 __all__ = [
     "CAMPAIGN",
-    "FILE_LOCK",
     "HEALING",
     "OPENING",
     "PATIENT",
@@ -54,10 +53,6 @@ def _anything(error: BaseException) -> bool:
 
 def _unless_gone(error: BaseException) -> bool:
     return _anything(error) and not isinstance(error, LeaseNotFound)
-
-
-def _file_in_use(error: BaseException) -> bool:
-    return isinstance(error, BlockingIOError)
 
 
 def _between_terms(error: BaseException) -> bool:
@@ -169,6 +164,3 @@ SWEEPING = Policy("sweeping", first=0.05, longest=2.0, again=_anything)
 
 HEALING = Policy("healing", first=0.05, longest=5.0, again=_anything)
 """A registration or a follower: for ever."""
-
-FILE_LOCK = Policy("file lock", first=0.005, longest=0.05, again=_file_in_use)
-"""A file that another process has locked: for as long as the caller waits."""

@@ -26,14 +26,20 @@ from pathlib import Path
 from typing import Protocol
 
 from etcd_recipes.coordination.queue import LocalQueue
-from etcd_recipes.core import retry, runtime
+from etcd_recipes.core import runtime
 from etcd_recipes.core.context import Context
 from etcd_recipes.core.errors import DeadlineExceeded, RecipeError, StaleToken
+from etcd_recipes.core.retry import Policy
 
 __all__ = ["FENCING_HEADER", "Fence", "FileFence", "require_one_row"]
 
 FENCING_HEADER = "Fencing-Token"
 """The HTTP header in which a client sends its token: a decimal number."""
+
+_FILE_LOCK = Policy(
+    "file lock", first=0.005, longest=0.05, again=lambda error: isinstance(error, BlockingIOError)
+)
+"""A file that another process has locked: for as long as the caller waits. (flock itself cannot be cancelled.)"""
 
 _PRIVATE = 0o600
 """The mode of files: their user's alone."""
@@ -155,7 +161,7 @@ class FileFence(Fence):
         ours = runtime.generation()
         try:
             with self._translated():
-                retry.FILE_LOCK.run(ctx, lambda: flock(lock, LOCK_EX | LOCK_NB))
+                _FILE_LOCK.run(ctx, lambda: flock(lock, LOCK_EX | LOCK_NB))
             try:
                 yield
             finally:
