@@ -140,7 +140,7 @@ def test_neither_a_killed_candidate_is_waited_for_nor_does_a_stopped_leader_thin
         child(LEADER, etcd.endpoint, f"{name}-stopped", api) as leader,
     ):
         assert leader.read() == "leading"
-        eventually(lambda: "child" in values(client, name))
+        eventually(lambda: "child" in values(client, name), 15, "the candidate")
         leader.signal(signal.SIGSTOP)
         doomed.signal(signal.SIGKILL)
         doomed.wait()
