@@ -49,11 +49,13 @@ from etcd_recipes.core.errors import (
     UserNotFound,
 )
 from etcd_recipes.core.retry import Retry
+from etcd_recipes.core.store import Guard
 from etcd_recipes.recipes.barrier import Barrier
 from etcd_recipes.recipes.double_barrier import DoubleBarrier
 from etcd_recipes.recipes.election import Background, Election, Leadership
 from etcd_recipes.recipes.latch import Latch
-from etcd_recipes.recipes.lock import Lock
+from etcd_recipes.recipes.lock import Lock, current_hold
+from etcd_recipes.recipes.multi_lock import MultiHold, MultiLock
 from etcd_recipes.recipes.registry import Discovery, Instance, InstanceEvent, Registration, Registry
 from etcd_recipes.recipes.rwlock import ReadLock, RWLock, WriteHold, WriteLock
 from etcd_recipes.recipes.semaphore import Semaphore
@@ -82,6 +84,7 @@ __all__ = [
     "EtcdRecipesError",
     "EventIndexCleared",
     "FutureRevision",
+    "Guard",
     "HistoryLost",
     "Hold",
     "Instance",
@@ -99,6 +102,8 @@ __all__ = [
     "MemberExists",
     "MemberNotFound",
     "MissingDependency",
+    "MultiHold",
+    "MultiLock",
     "NoLeader",
     "NoSpace",
     "NotADirectory",
@@ -126,5 +131,6 @@ __all__ = [
     "UserNotFound",
     "WriteHold",
     "WriteLock",
+    "current_hold",
     "exit_on_signals",
 ]

@@ -21,6 +21,7 @@ from etcd_recipes.coordination.follow import follow
 from etcd_recipes.coordination.hold import Hold
 from etcd_recipes.coordination.identity import Contender, contender
 from etcd_recipes.coordination.line import Line, Turn
+from etcd_recipes.coordination.liveness import Liveness
 from etcd_recipes.coordination.names import check_name
 from etcd_recipes.coordination.sessions import Sessions, check_ttl
 from etcd_recipes.core import retry, runtime
@@ -39,8 +40,8 @@ __all__ = ["Background", "Election", "Leadership"]
 class Leadership(Hold):
     """A term: a Hold, with the proposal as `value`. It ends with `resign` (or `release`), or by a loss."""
 
-    def __init__(self, store: Store, turn: Turn, sessions: Sessions) -> None:
-        super().__init__(store, turn.session, turn.claim, turn.entry, turn.token)
+    def __init__(self, store: Store, turn: Turn, sessions: Sessions, liveness: Liveness) -> None:
+        super().__init__(store, turn.session, turn.claim, turn.entry, turn.token, liveness)
         self._sessions = sessions
         self.value = turn.entry.value
 
@@ -71,13 +72,21 @@ class Election:
     """
 
     def __init__(
-        self, sessions: Sessions, name: str, *, value: str = "", ttl: float | None = None
+        self,
+        sessions: Sessions,
+        name: str,
+        *,
+        value: str = "",
+        ttl: float | None = None,
+        max_hold: float | None = None,
+        heartbeat: float | None = None,
     ) -> None:
         self.name = check_name(name, "election name")
         self.value = _check_value(value)
         self._ttl = None if ttl is None else check_ttl(ttl)
         self._sessions = sessions
         self._line = Line(sessions, name, FIRST_ONLY)
+        self._liveness = Liveness(max_hold, heartbeat)
         self._log = event_logger("election").bind(election=name)
 
     def campaign(
@@ -95,7 +104,7 @@ class Election:
         """
         proposal = self.value if value is None else _check_value(value)
         turn = self._line.enter(proposal, self._ttl, Context(timeout, parent=ctx))
-        return Leadership(self._sessions.store, turn, self._sessions)
+        return Leadership(self._sessions.store, turn, self._sessions, self._liveness)
 
     def leader(
         self, *, timeout: float | None = None, ctx: Context | None = None
@@ -110,6 +119,15 @@ class Election:
         """Give the leader and all who wait behind, in their order: one request."""
         entries = self._line.contenders(self._sessions.limit(timeout, ctx))
         return tuple(contender(entry) for entry in entries)
+
+    def evict(
+        self, contender: Contender, *, timeout: float | None = None, ctx: Context | None = None
+    ) -> bool:
+        """Remove this candidate, leading or waiting: exactly it, never a later one. As ``Lock.evict`` in all.
+
+        A leader learns of it within a third of its ttl, and leads on until then, beside the next one.
+        """
+        return self._line.evict(contender, self._sessions.limit(timeout, ctx))
 
     def observe(
         self, *, timeout: float | None = None, ctx: Context | None = None
