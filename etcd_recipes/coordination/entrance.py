@@ -57,9 +57,9 @@ class Entrance(Door[H]):
         """Remove this contender, an operator's break: exactly it, as it was listed, never a later one.
 
         Tells whether it was there: True means that it is gone now. A waiter's `acquire` raises LockLost;
-        on v3 at once, on v2 within a third of its ttl. **A holder learns of it within a third of its ttl
-        only, and works on until then, while the next one is in already**: what it writes meanwhile is
-        refused only where tokens are checked, or by ``hold.guard``. Its process is not touched, and may
+        on v3 at once, on v2 within a third of its ttl. The risk: a holder learns of it within a third of
+        its ttl only, and works on until then, while the next one is in already. What it writes meanwhile
+        is refused only where tokens are checked, or by ``hold.guard``. Its process is not touched, and may
         come again: at the end of the line.
 
         2 requests, and a warning in the log (``line.evicted``). ValueError when `contender` is of another

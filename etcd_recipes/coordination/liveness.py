@@ -55,20 +55,16 @@ UNLIMITED = Liveness()
 class Pulse:
     """The liveness of one hold, from now on; it stops when a limit passes, and that is final."""
 
-    __slots__ = ("_beat_by", "_end", "_liveness", "_lock", "_reason")
+    __slots__ = ("_beat_by", "_end", "_liveness", "_lock", "_reason", "limited")
 
     def __init__(self, liveness: Liveness) -> None:
         now = runtime.now()
         self._liveness = liveness
+        self.limited = liveness.limited  # if it can stop at all
         self._end = now + _or_ever(liveness.max_hold)
         self._beat_by = now + _or_ever(liveness.heartbeat)
         self._reason = ""
         self._lock = runtime.new_lock()
-
-    @property
-    def limited(self) -> bool:
-        """True if it can stop at all."""
-        return self._liveness.limited
 
     @property
     def until(self) -> float:
@@ -83,6 +79,8 @@ class Pulse:
     @property
     def stopped(self) -> bool:
         """True from the moment a limit passes, for ever."""
+        if not self.limited:
+            return False
         if self._reason:
             return True
         if runtime.now() < self.until:
@@ -96,9 +94,10 @@ class Pulse:
     def beat(self) -> bool:
         """Start the time until the next beat anew; tells whether it still went."""
         with self._lock:
-            if self.stopped:
+            now = runtime.now()  # read once: the process may be stopped for a minute right here
+            if self._reason or now >= self.until:
                 return False
-            self._beat_by = runtime.now() + _or_ever(self._liveness.heartbeat)
+            self._beat_by = now + _or_ever(self._liveness.heartbeat)
             return True
 
     def remaining(self) -> float:

@@ -155,22 +155,31 @@ def test_one_thread_for_all_holds_of_a_client_and_none_without(
 
 def test_a_forked_child_has_limits_of_its_own(etcd: EtcdProcess, name: str, api: str) -> None:
     source = """
-        import json, os, sys
+        import json, os, sys, threading
         from etcd_recipes import Client
         client = Client(sys.argv[1], api=sys.argv[-1])
         hold = client.lock(sys.argv[2], max_hold=60).acquire()
+        taken, forked = threading.Event(), threading.Event()
+        def be_in_the_middle_of_something():
+            with hold._lock:
+                taken.set()
+                forked.wait()
+        threading.Thread(target=be_in_the_middle_of_something).start()
+        taken.wait()
         read, write = os.pipe()
         if os.fork() == 0:
             with client.lock(sys.argv[2] + "-child").acquire() as beside:
                 mine = client.lock(sys.argv[2] + "-mine", max_hold=0.2).acquire()
                 said = [hold.is_held, mine.is_held, mine.lost._event.wait(5), beside.is_held]
+                said += [hold.release(), mine.release()]
             os.write(write, json.dumps(said).encode())
             os._exit(0)
+        forked.set()
         os.wait()
         print(json.dumps([json.loads(os.read(read, 1000)), hold.is_held]), flush=True)
     """
     with child(source, etcd.endpoint, name, api) as parent:
-        assert parent.read() == [[False, True, True, True], True]
+        assert parent.read() == [[False, True, True, True, True, True], True]
 
 
 @pytest.mark.skipif(find_spec("gevent") is None, reason="gevent is not installed")
