@@ -153,6 +153,7 @@ def test_one_thread_for_all_holds_of_a_client_and_none_without(
     eventually(lambda: watchdogs() == 0, what="the end of the thread with its client")
 
 
+@pytest.mark.only_v3
 def test_a_forked_child_has_limits_of_its_own(etcd: EtcdProcess, name: str, api: str) -> None:
     source = """
         import json, os, sys, threading
@@ -182,6 +183,7 @@ def test_a_forked_child_has_limits_of_its_own(etcd: EtcdProcess, name: str, api:
         assert parent.read() == [[False, True, True, True, True, True], True]
 
 
+@pytest.mark.only_v3
 @pytest.mark.skipif(find_spec("gevent") is None, reason="gevent is not installed")
 def test_a_busy_loop_does_not_keep_its_lock(
     client: Client, etcd: EtcdProcess, name: str, api: str
