@@ -78,24 +78,31 @@ def test_a_limit_that_has_passed_says_which_and_stays_passed(
 def test_a_beat_in_the_moment_of_the_end_is_either_heard_or_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # The beater has read the clock just before the end, and not yet said so; the other looks just after.
+    # The beater has looked at the clock just before the end, and not yet said so; the other looks just after.
     late, looked, seen = threading.Event(), threading.Event(), threading.Event()
     beater = threading.get_ident()
-    reads = iter([100.0])
+    reads = iter([100.0, 100.95])
 
     def now() -> float:
-        if threading.get_ident() != beater:
-            looked.set()
-            return 101.1
-        if (read := next(reads, None)) is not None:
-            return read
-        late.set()
-        assert looked.wait(5)
-        seen.wait(0.2)  # if it could see the end now, it would have
-        return 100.95
+        if threading.get_ident() == beater:
+            return next(reads)
+        looked.set()
+        return 101.1
+
+    class Slow:
+        limited, max_hold, beaten = True, None, False
+
+        @property
+        def heartbeat(self) -> float:
+            if threading.get_ident() == beater and self.beaten:
+                late.set()
+                assert looked.wait(5)
+                seen.wait(0.2)  # if it could see the end now, it would have
+            self.beaten = True
+            return 1.0
 
     monkeypatch.setattr(runtime, "now", now)
-    pulse = Pulse(Liveness(heartbeat=1))
+    pulse = Pulse(Slow())  # type: ignore[arg-type]
 
     def look() -> bool:
         late.wait(5)

@@ -156,7 +156,7 @@ def test_one_thread_for_all_holds_of_a_client_and_none_without(
 @pytest.mark.only_v3
 def test_a_forked_child_has_limits_of_its_own(etcd: EtcdProcess, name: str, api: str) -> None:
     source = """
-        import json, os, sys, threading
+        import json, os, signal, sys, threading
         from etcd_recipes import Client
         client = Client(sys.argv[1], api=sys.argv[-1])
         hold = client.lock(sys.argv[2], max_hold=60).acquire()
@@ -169,6 +169,7 @@ def test_a_forked_child_has_limits_of_its_own(etcd: EtcdProcess, name: str, api:
         taken.wait()
         read, write = os.pipe()
         if os.fork() == 0:
+            signal.alarm(20)
             with client.lock(sys.argv[2] + "-child").acquire() as beside:
                 mine = client.lock(sys.argv[2] + "-mine", max_hold=0.2).acquire()
                 said = [hold.is_held, mine.is_held, mine.lost._event.wait(5), beside.is_held]
