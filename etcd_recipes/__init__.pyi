@@ -49,12 +49,14 @@ from .core.errors import (
     UserNotFound,
 )
 from .core.retry import Retry
+from .core.store import Guard
 from .recipes.barrier import Barrier
 from .recipes.double_barrier import DoubleBarrier
 from .recipes.election import Background, Election, Leadership
 from .recipes.fencing import FENCING_HEADER, Fence, FileFence, require_one_row
 from .recipes.latch import Latch
-from .recipes.lock import Lock
+from .recipes.lock import Lock, current_hold
+from .recipes.multi_lock import MultiHold, MultiLock
 from .recipes.registry import (
     Codec,
     Discovery,
@@ -95,6 +97,7 @@ __all__ = [
     "Fence",
     "FileFence",
     "FutureRevision",
+    "Guard",
     "HistoryLost",
     "Hold",
     "Instance",
@@ -114,6 +117,8 @@ __all__ = [
     "MemberExists",
     "MemberNotFound",
     "MissingDependency",
+    "MultiHold",
+    "MultiLock",
     "NoLeader",
     "NoSpace",
     "NotADirectory",
@@ -142,6 +147,7 @@ __all__ = [
     "UserNotFound",
     "WriteHold",
     "WriteLock",
+    "current_hold",
     "exit_on_signals",
     "require_one_row",
 ]

@@ -6,7 +6,7 @@ This is the only module that sees both the dialect and the recipes. It decides n
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar
@@ -28,6 +28,7 @@ from etcd_recipes.recipes.double_barrier import DoubleBarrier
 from etcd_recipes.recipes.election import Election
 from etcd_recipes.recipes.latch import Latch
 from etcd_recipes.recipes.lock import Lock, exclusive
+from etcd_recipes.recipes.multi_lock import MultiLock
 from etcd_recipes.recipes.registry import Codec, Registry
 from etcd_recipes.recipes.rwlock import RWLock
 from etcd_recipes.recipes.semaphore import Semaphore
@@ -217,9 +218,52 @@ class Client:
         """
         return self._sessions.get(ttl, self._sessions.limit(timeout, ctx))
 
-    def lock(self, name: str, *, ttl: float | None = None, timeout: float | None = None) -> Lock:
-        """Make a lock; `timeout` is how long ``with`` waits (seconds, None for ever). No request."""
-        return Lock(self._sessions, self._namespace + name, ttl=ttl, timeout=timeout)
+    def lock(
+        self,
+        name: str,
+        *,
+        ttl: float | None = None,
+        timeout: float | None = None,
+        max_hold: float | None = None,
+        heartbeat: float | None = None,
+    ) -> Lock:
+        """Make a lock; `timeout` is how long ``with`` waits (seconds, None for ever). No request.
+
+        A hold is lost when it has lasted for `max_hold` seconds, or when ``hold.heartbeat()`` was not called
+        for `heartbeat` seconds, though the process lives: so that work that hangs does not hold for ever.
+        """
+        return Lock(
+            self._sessions,
+            self._namespace + name,
+            ttl=ttl,
+            timeout=timeout,
+            max_hold=max_hold,
+            heartbeat=heartbeat,
+        )
+
+    def multi_lock(
+        self,
+        names: Sequence[str],
+        *,
+        ttl: float | None = None,
+        timeout: float | None = None,
+        max_hold: float | None = None,
+        heartbeat: float | None = None,
+    ) -> MultiLock:
+        """Make a lock of several names: all of them or none. No request.
+
+        The names may come in any order: multi-locks never wait for each other in a circle. `timeout` is for
+        all of them together; the limits are those of `lock`, and count from when all are held.
+        """
+        return MultiLock(
+            self._sessions,
+            names,
+            namespace=self._namespace,
+            ttl=ttl,
+            timeout=timeout,
+            max_hold=max_hold,
+            heartbeat=heartbeat,
+        )
 
     def exclusive(
         self,
@@ -227,19 +271,42 @@ class Client:
         *,
         on_busy: Literal["skip", "wait", "raise"] = "wait",
         ttl: float | None = None,
+        max_hold: float | None = None,
+        heartbeat: float | None = None,
     ) -> Callable[[Callable[P, R]], Callable[P, R | None]]:
         """Decorate a function so that one process at a time runs it.
 
         When the lock is taken, the call is skipped and gives None, waits, or raises NotAcquired. LockLost
-        is raised at its end when the lock was lost while it ran.
+        is raised at its end when the lock was lost while it ran. Inside, ``current_hold()`` gives the hold;
+        the limits are those of `lock`.
         """
-        return exclusive(lambda: self.lock(name, ttl=ttl), on_busy)
+
+        def make() -> Lock:
+            return self.lock(name, ttl=ttl, max_hold=max_hold, heartbeat=heartbeat)
+
+        return exclusive(make, on_busy)
 
     def rwlock(
-        self, name: str, *, ttl: float | None = None, timeout: float | None = None
+        self,
+        name: str,
+        *,
+        ttl: float | None = None,
+        timeout: float | None = None,
+        max_hold: float | None = None,
+        heartbeat: float | None = None,
     ) -> RWLock:
-        """Make a read-write lock; `timeout` is how long ``with`` waits (seconds, None for ever). No request."""
-        return RWLock(self._sessions, self._namespace + name, ttl=ttl, timeout=timeout)
+        """Make a read-write lock; `timeout` is how long ``with`` waits (seconds, None for ever). No request.
+
+        The limits are those of `lock`, for readers and writers alike.
+        """
+        return RWLock(
+            self._sessions,
+            self._namespace + name,
+            ttl=ttl,
+            timeout=timeout,
+            max_hold=max_hold,
+            heartbeat=heartbeat,
+        )
 
     def semaphore(
         self,
@@ -249,10 +316,13 @@ class Client:
         weight: int = 1,
         ttl: float | None = None,
         timeout: float | None = None,
+        max_hold: float | None = None,
+        heartbeat: float | None = None,
     ) -> Semaphore:
         """Make a semaphore of `permits`, of which each holder takes `weight`.
 
-        `timeout` is how long ``with`` waits (seconds, None for ever). No request.
+        `timeout` is how long ``with`` waits (seconds, None for ever); the limits are those of `lock`. No
+        request.
         """
         return Semaphore(
             self._sessions,
@@ -261,11 +331,28 @@ class Client:
             weight=weight,
             ttl=ttl,
             timeout=timeout,
+            max_hold=max_hold,
+            heartbeat=heartbeat,
         )
 
-    def election(self, name: str, *, value: str = "", ttl: float | None = None) -> Election:
-        """Make an election; `value` is what this candidate proposes. No request."""
-        return Election(self._sessions, self._namespace + name, value=value, ttl=ttl)
+    def election(
+        self,
+        name: str,
+        *,
+        value: str = "",
+        ttl: float | None = None,
+        max_hold: float | None = None,
+        heartbeat: float | None = None,
+    ) -> Election:
+        """Make an election; `value` is what this candidate proposes, the limits are those of `lock`. No request."""
+        return Election(
+            self._sessions,
+            self._namespace + name,
+            value=value,
+            ttl=ttl,
+            max_hold=max_hold,
+            heartbeat=heartbeat,
+        )
 
     def registry(
         self, name: str = "services", *, codec: Literal["json", "grpc"] | Codec = "json"

@@ -1,32 +1,28 @@
-"""The entrance: acquire, release and ``with``, the same for everything that is held by waiting in a line.
+"""The entrance: a door behind one line, as of locks and semaphores.
 
-Rules of this file
-1. ``with`` holds or raises; its body never runs without.
-2. One object serves many threads: each thread leaves what it entered itself, and releases what it acquired
-   itself before what others did.
-3. What to say in the line, and what to make of a turn, are the recipe's business.
+What to say in the line, and what to make of a turn, are the recipe's business; how to acquire and release is
+the `Door`'s.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from types import TracebackType
-from typing import Generic, TypeVar
+from abc import abstractmethod
+from typing import TypeVar
 
+from etcd_recipes.coordination.door import Door
 from etcd_recipes.coordination.hold import Hold
-from etcd_recipes.coordination.identity import describe_self
+from etcd_recipes.coordination.identity import Contender
 from etcd_recipes.coordination.line import Line, Turn
-from etcd_recipes.coordination.sessions import Sessions, check_ttl
-from etcd_recipes.core import runtime
-from etcd_recipes.core.context import Context, check_timeout
-from etcd_recipes.core.errors import DeadlineExceeded, NotAcquired, NotHeld
+from etcd_recipes.coordination.liveness import UNLIMITED, Liveness
+from etcd_recipes.coordination.sessions import Sessions
+from etcd_recipes.core.context import Context
 
 __all__ = ["Entrance"]
 
 H = TypeVar("H", bound=Hold)
 
 
-class Entrance(ABC, Generic[H]):
+class Entrance(Door[H]):
     """What locks and semaphores have in common; `what` names it in messages."""
 
     def __init__(
@@ -37,103 +33,36 @@ class Entrance(ABC, Generic[H]):
         *,
         ttl: float | None = None,
         timeout: float | None = None,
+        liveness: Liveness = UNLIMITED,
     ) -> None:
+        super().__init__(sessions, what, ttl=ttl, timeout=timeout)
         self.name = line.name
-        self._what = what
-        self._ttl = None if ttl is None else check_ttl(ttl)
-        self._timeout = check_timeout(timeout)
-        self._sessions = sessions
         self._line = line
-        self._held: list[tuple[int, H]] = []  # with the thread that acquired it, in that order
-        # Per thread, a hold that was lost (or is a forked child's parent's) may have another one inside it.
-        self._entered: dict[int, list[H]] = {}
+        self._liveness = liveness
 
     @abstractmethod
     def _hold_of(self, turn: Turn) -> H:
         """Make the hold of a turn."""
 
-    def _value(self) -> str:
-        """Give what a contender says of itself."""
-        return describe_self()
+    def _try_enter(self, value: str, ctx: Context) -> H | None:
+        turn = self._line.try_enter(value, self._ttl, ctx)
+        return None if turn is None else self._hold_of(turn)
 
-    def acquire(
-        self, blocking: bool = True, timeout: float | None = None, *, ctx: Context | None = None
-    ) -> H | None:
-        """Acquire and give the hold, or None when it was not to be had in `timeout` seconds.
+    def _enter(self, value: str, ctx: Context) -> H:
+        return self._hold_of(self._line.enter(value, self._ttl, ctx))
 
-        With ``blocking=False`` (or a timeout of 0) it does not wait, and writes nothing when it is taken.
-        Without `timeout` it waits for ever. When it does not return a hold, this call has left no place
-        in the line.
+    def evict(
+        self, contender: Contender, *, timeout: float | None = None, ctx: Context | None = None
+    ) -> bool:
+        """Remove this contender, an operator's break: exactly it, as it was listed, never a later one.
 
-        Raises Cancelled or DeadlineExceeded when `ctx` ends, SessionLost when the lease ended while it
-        waited, ClusterError when etcd cannot be reached to begin with (a wait that has begun goes on
-        through an outage), and ResponseError when etcd refuses.
+        Tells whether it was there: True means that it is gone now. A waiter's `acquire` raises LockLost;
+        on v3 at once, on v2 within a third of its ttl. The risk: a holder learns of it within a third of
+        its ttl only, and works on until then, while the next one is in already. What it writes meanwhile
+        is refused only where tokens are checked, or by ``hold.guard``. Its process is not touched, and may
+        come again: at the end of the line.
+
+        2 requests, and a warning in the log (``line.evicted``). ValueError when `contender` is of another
+        line; ClusterError (look again, when `maybe_applied`), ResponseError or the Context's error.
         """
-        return self._acquire(self._value(), blocking, timeout, ctx)
-
-    def _acquire(
-        self, value: str, blocking: bool, timeout: float | None, ctx: Context | None
-    ) -> H | None:
-        if not blocking and timeout is not None and timeout != -1:
-            raise ValueError("a timeout makes no sense with blocking=False")
-        timeout = None if timeout == -1 else check_timeout(timeout)  # -1 as threading.Lock has it
-        if not blocking or timeout == 0:
-            turn = self._line.try_enter(value, self._ttl, self._sessions.limit(None, ctx))
-        else:
-            turn = self._wait(value, timeout, ctx)
-        if turn is None:
-            return None
-        hold = self._hold_of(turn)
-        for pair in [pair for pair in self._held if not pair[1].is_held]:
-            self._forget(pair)
-        self._held.append((runtime.thread_id(), hold))
-        return hold
-
-    def _wait(self, value: str, timeout: float | None, ctx: Context | None) -> Turn | None:
-        limited = Context(timeout, parent=ctx)
-        try:
-            return self._line.enter(value, self._ttl, limited)
-        except DeadlineExceeded:
-            if ctx is not None:
-                ctx.check()  # the caller's own limit, not this call's timeout
-            return None
-
-    def release(self, *, timeout: float | None = None, ctx: Context | None = None) -> bool:
-        """Release what was acquired through this object last, by this thread if it did acquire.
-
-        See ``Hold.release``; raises NotHeld if nothing was acquired.
-        """
-        thread = runtime.thread_id()
-        held = sorted(self._held, key=lambda pair: pair[0] == thread)
-        if not held:
-            raise NotHeld(f"{self._what} is not held through this object; acquire it first")
-        self._forget(held[-1])
-        return held[-1][1].release(timeout=timeout, ctx=ctx)
-
-    def _forget(self, pair: tuple[int, H]) -> None:
-        try:
-            self._held.remove(pair)
-        except ValueError:
-            pass  # another thread was faster
-
-    def __enter__(self) -> H:
-        """Acquire, waiting for as long as its `timeout`; NotAcquired when it was not to be had."""
-        hold = self.acquire(timeout=self._timeout)
-        if hold is None:
-            raise NotAcquired(f"{self._what} was not to be had within {self._timeout:g} s")
-        self._entered.setdefault(runtime.thread_id(), []).append(hold)
-        return hold
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Release; LockLost when it was lost inside and the body did not raise anything itself."""
-        thread = runtime.thread_id()
-        hold = (entered := self._entered[thread]).pop()
-        if not entered:
-            del self._entered[thread]
-        self._forget((thread, hold))
-        hold.__exit__(kind, error, trace)
+        return self._line.evict(contender, self._sessions.limit(timeout, ctx))

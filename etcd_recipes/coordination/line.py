@@ -213,6 +213,24 @@ class Line:
         inside, waiting = split(seen.ahead[::-1], self._rule, seen.beside)
         return tuple(map(contender, inside)), tuple(map(contender, waiting))
 
+    def evict(self, who: Contender, ctx: Context) -> bool:
+        """Remove this incarnation of a contender and no later one; tell whether it was there: 2 requests.
+
+        ValueError when `who` is none of this line's. Raises ClusterError, ResponseError or the Context's
+        error.
+        """
+        if not isinstance(who, Contender):
+            raise TypeError(f"a Contender is evicted, not a {type(who).__name__}")
+        if self._store.contender_id(self.name, who.key) is None:
+            raise ValueError(f"{who.key!r} is no contender of line {self.name!r}")
+        there = self._store.get(who.key, ctx)
+        if there is None or there.created != who.token:
+            return False
+        # That it is gone afterwards is what counts: our own first copy, its reply lost, may have done it.
+        self._store.delete(there, ctx)
+        self._log.warning("line.evicted", key=who.key, token=who.token, identity=who.identity)
+        return True
+
     # -- steps 2 to 6 ------------------------------------------------------------------------------------------
 
     def _join(self, visit: _Visit, value: str, ctx: Context) -> Standing:

@@ -32,6 +32,7 @@ from itertools import count
 
 from etcd_recipes.coordination.claim import Claim
 from etcd_recipes.coordination.queue import LocalQueue
+from etcd_recipes.coordination.watchdog import Watchdog
 from etcd_recipes.core import retry, runtime
 from etcd_recipes.core.context import Context, limit
 from etcd_recipes.core.errors import (
@@ -67,9 +68,10 @@ class Session:
     Get one from ``client.session(ttl)``. It ends with ``close()``, with the client, or by being LOST.
     """
 
-    def __init__(self, store: Store, ttl: float, ctx: Context) -> None:
+    def __init__(self, store: Store, ttl: float, ctx: Context, watchdog: Watchdog) -> None:
         sent = runtime.now()
         self._store = store
+        self.watchdog = watchdog  # of the holds with limits, whatever session they rest on
         self._grant: Grant = store.open_grant(ttl, ctx)
         self._deadline = _deadline(sent, self._grant.ttl)
         self._state = SessionState.ACTIVE
@@ -164,7 +166,11 @@ class Session:
         return self._revoke(limit(timeout, ctx, default=_FAREWELL))
 
     def abandon(self) -> None:
-        """Stop renewing and let go of everything at once, without a word to etcd: the lease will expire."""
+        """Stop renewing and let go of everything at once, without a word to etcd: the lease will expire.
+
+        So nobody else gets what was held before the ttl is over: for work that may still be under way.
+        """
+        self._parted = True  # nor a word when the program ends
         self._end(SessionState.LOST, "the session was abandoned")
 
     def __repr__(self) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from etcd_recipes.coordination.queue import LocalQueue
 from etcd_recipes.coordination.session import Session
+from etcd_recipes.coordination.watchdog import Watchdog
 from etcd_recipes.core import retry, runtime
 from etcd_recipes.core.context import Context, check_timeout, limit
 from etcd_recipes.core.errors import ContextError, SessionLost
@@ -28,6 +29,7 @@ class Sessions:
         self.ctx = (
             Context()
         )  # ends with the client; what goes on in the background is a child of it
+        self._watchdog = Watchdog()
         self._sessions: dict[float, Session] = {}
         self._opening = LocalQueue()
         runtime.at_fork(self)
@@ -55,7 +57,9 @@ class Sessions:
         opening = ctx.child(self.default_timeout)
         try:
             return retry.OPENING.run(
-                opening, lambda: Session(self.store, ttl, opening), on_failure=last.append
+                opening,
+                lambda: Session(self.store, ttl, opening, self._watchdog),
+                on_failure=last.append,
             )
         except ContextError:
             if ctx.done or not last:

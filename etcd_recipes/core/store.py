@@ -29,6 +29,7 @@ __all__ = [
     "Entry",
     "Feed",
     "Grant",
+    "Guard",
     "Renewal",
     "Snapshot",
     "Standing",
@@ -51,6 +52,17 @@ class Entry:
     modified: int
     lease: int = 0
     seat: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """A condition of a transaction: `key` is there, as the incarnation that was `created` at this revision.
+
+    ``hold.guard`` gives one, ``client.v3.kv.txn([guard], ...)`` and ``kv.when(guard)`` take it.
+    """
+
+    key: str
+    created: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +155,9 @@ class Grant(Protocol):
 
 class Store(Protocol):
     """What recipes stand on. Every verb raises ClusterError, ResponseError or the Context's error."""
+
+    transactions: bool
+    """A capability: there are transactions, which take a Guard."""
 
     def get(self, key: str, ctx: Context) -> Entry | None:
         """Give the entry, read with quorum; None if there is none."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Literal, ParamSpec, TypeVar
 
 from etcd_recipes.coordination.contenders import FIRST_ONLY
@@ -21,12 +22,13 @@ from etcd_recipes.coordination.entrance import Entrance
 from etcd_recipes.coordination.hold import Hold
 from etcd_recipes.coordination.identity import Contender, contender
 from etcd_recipes.coordination.line import Line, Turn
+from etcd_recipes.coordination.liveness import Liveness
 from etcd_recipes.coordination.names import check_name
 from etcd_recipes.coordination.sessions import Sessions
 from etcd_recipes.core.context import Context
-from etcd_recipes.core.errors import NotAcquired
+from etcd_recipes.core.errors import NotAcquired, NotHeld
 
-__all__ = ["Lock", "exclusive"]
+__all__ = ["Lock", "current_hold", "exclusive"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -47,12 +49,17 @@ class Lock(Entrance[Hold]):
         *,
         ttl: float | None = None,
         timeout: float | None = None,
+        max_hold: float | None = None,
+        heartbeat: float | None = None,
     ) -> None:
         line = Line(sessions, check_name(name, "lock name"), FIRST_ONLY)
-        super().__init__(sessions, line, f"lock {name!r}", ttl=ttl, timeout=timeout)
+        liveness = Liveness(max_hold, heartbeat)
+        what = f"lock {name!r}"
+        super().__init__(sessions, line, what, ttl=ttl, timeout=timeout, liveness=liveness)
 
     def _hold_of(self, turn: Turn) -> Hold:
-        return Hold(self._sessions.store, turn.session, turn.claim, turn.entry, turn.token)
+        store = self._sessions.store
+        return Hold(store, turn.session, turn.claim, turn.entry, turn.token, self._liveness)
 
     def locked(self, *, timeout: float | None = None, ctx: Context | None = None) -> bool:
         """Tell whether anybody holds the lock, here or elsewhere: one request."""
@@ -79,12 +86,29 @@ class Lock(Entrance[Hold]):
         return f"<Lock {self.name!r}>"
 
 
+_current: ContextVar[Hold] = ContextVar("etcd_recipes_current_hold")
+
+
+def current_hold() -> Hold:
+    """Give the hold under which the innermost ``@client.exclusive`` function around this call runs.
+
+    For its `token`, `guard`, `check` and `heartbeat`. NotHeld outside of such a function, and in a thread that
+    it has started: hand the hold over instead. No request.
+    """
+    try:
+        return _current.get()
+    except LookupError:
+        raise NotHeld("no function that client.exclusive has decorated is running here") from None
+
+
 def exclusive(
     make_lock: Callable[[], Lock], on_busy: Literal["skip", "wait", "raise"]
 ) -> Callable[[Callable[P, R]], Callable[P, R | None]]:
     """Decorate a function so that it runs under a lock; see ``client.exclusive``."""
     if on_busy not in ("skip", "wait", "raise"):
         raise ValueError(f"on_busy is 'skip', 'wait' or 'raise', not {on_busy!r}")
+
+    make_lock()  # so that a bad argument is told where it stands
 
     def decorate(function: Callable[P, R]) -> Callable[P, R | None]:
         @functools.wraps(function)
@@ -95,8 +119,12 @@ def exclusive(
                 if on_busy == "raise":
                     raise NotAcquired(f"lock {lock.name!r} is taken")
                 return None
-            with hold:
-                return function(*args, **kwargs)
+            before = _current.set(hold)
+            try:
+                with hold:
+                    return function(*args, **kwargs)
+            finally:
+                _current.reset(before)
 
         return run
 

@@ -24,6 +24,7 @@ from etcd_recipes.coordination.entrance import Entrance
 from etcd_recipes.coordination.hold import Hold
 from etcd_recipes.coordination.identity import Contender, describe_self
 from etcd_recipes.coordination.line import Line, Turn
+from etcd_recipes.coordination.liveness import Liveness
 from etcd_recipes.coordination.names import check_name
 from etcd_recipes.coordination.sessions import Sessions
 from etcd_recipes.core.context import Context
@@ -36,8 +37,8 @@ __all__ = ["RWLock", "ReadLock", "WriteHold", "WriteLock"]
 class WriteHold(Hold):
     """A write lock that is held: a Hold that can be turned into a read lock."""
 
-    def __init__(self, store: Store, turn: Turn, sessions: Sessions) -> None:
-        super().__init__(store, turn.session, turn.claim, turn.entry, turn.token)
+    def __init__(self, store: Store, turn: Turn, sessions: Sessions, liveness: Liveness) -> None:
+        super().__init__(store, turn.session, turn.claim, turn.entry, turn.token, liveness)
         self._sessions = sessions
         self._kind: Literal["write", "read"] = "write"
 
@@ -72,7 +73,8 @@ class ReadLock(Entrance[Hold]):
         return describe_self(kind="read")
 
     def _hold_of(self, turn: Turn) -> Hold:
-        return Hold(self._sessions.store, turn.session, turn.claim, turn.entry, turn.token)
+        store = self._sessions.store
+        return Hold(store, turn.session, turn.claim, turn.entry, turn.token, self._liveness)
 
     def __repr__(self) -> str:
         return f"<ReadLock {self.name!r}>"
@@ -85,7 +87,7 @@ class WriteLock(Entrance[WriteHold]):
         return describe_self(kind="write")
 
     def _hold_of(self, turn: Turn) -> WriteHold:
-        return WriteHold(self._sessions.store, turn, self._sessions)
+        return WriteHold(self._sessions.store, turn, self._sessions, self._liveness)
 
     def __repr__(self) -> str:
         return f"<WriteLock {self.name!r}>"
@@ -107,14 +109,20 @@ class RWLock:
         *,
         ttl: float | None = None,
         timeout: float | None = None,
+        max_hold: float | None = None,
+        heartbeat: float | None = None,
     ) -> None:
         self.name = check_name(name, "read-write lock name")
         self._sessions = sessions
         self._line = Line(sessions, name, READ)
         what = f"read-write lock {name!r}"
-        self._read = ReadLock(sessions, self._line, f"{what} (to read)", ttl=ttl, timeout=timeout)
+        writers = Line(sessions, name, WRITE)
+        limits = Liveness(max_hold, heartbeat)
+        self._read = ReadLock(
+            sessions, self._line, f"{what} (to read)", ttl=ttl, timeout=timeout, liveness=limits
+        )
         self._write = WriteLock(
-            sessions, Line(sessions, name, WRITE), f"{what} (to write)", ttl=ttl, timeout=timeout
+            sessions, writers, f"{what} (to write)", ttl=ttl, timeout=timeout, liveness=limits
         )
 
     def read(self) -> ReadLock:
@@ -139,6 +147,12 @@ class RWLock:
     ) -> tuple[Contender, ...]:
         """Give who waits, the next one first: one request. Raises as `holders` does."""
         return self._line.occupants(self._sessions.limit(timeout, ctx))[1]
+
+    def evict(
+        self, contender: Contender, *, timeout: float | None = None, ctx: Context | None = None
+    ) -> bool:
+        """Remove this reader or writer, whether it holds or waits: exactly it. As ``Lock.evict`` in all."""
+        return self._line.evict(contender, self._sessions.limit(timeout, ctx))
 
     def __repr__(self) -> str:
         return f"<RWLock {self.name!r}>"

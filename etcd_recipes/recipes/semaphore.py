@@ -32,6 +32,7 @@ from etcd_recipes.coordination.entrance import Entrance
 from etcd_recipes.coordination.hold import Hold
 from etcd_recipes.coordination.identity import Contender, describe_self
 from etcd_recipes.coordination.line import Line, Turn
+from etcd_recipes.coordination.liveness import Liveness
 from etcd_recipes.coordination.names import check_name
 from etcd_recipes.coordination.sessions import Sessions
 from etcd_recipes.core import retry
@@ -60,9 +61,13 @@ class Semaphore(Entrance[Hold]):
         weight: int = 1,
         ttl: float | None = None,
         timeout: float | None = None,
+        max_hold: float | None = None,
+        heartbeat: float | None = None,
     ) -> None:
         line = Line(sessions, check_name(name, "semaphore name"), PERMITS, check=self._check_limit)
-        super().__init__(sessions, line, f"semaphore {name!r}", ttl=ttl, timeout=timeout)
+        liveness = Liveness(max_hold, heartbeat)
+        what = f"semaphore {name!r}"
+        super().__init__(sessions, line, what, ttl=ttl, timeout=timeout, liveness=liveness)
         self._permits = _check_count(permits, "permits")
         self._weight = self._check_weight(weight)
         self._limit_key = str(line.beside)
@@ -169,7 +174,8 @@ class Semaphore(Entrance[Hold]):
         return weight
 
     def _hold_of(self, turn: Turn) -> Hold:
-        return Hold(self._sessions.store, turn.session, turn.claim, turn.entry, turn.token)
+        store = self._sessions.store
+        return Hold(store, turn.session, turn.claim, turn.entry, turn.token, self._liveness)
 
     def holders(
         self, *, timeout: float | None = None, ctx: Context | None = None

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from etcd_recipes import Client, ClusterError, Context, SessionLost
+from etcd_recipes import Client, ClusterError, Context, LockLost, SessionLost
 from etcd_recipes.coordination.session import DRIFT, SessionState
 from etcd_recipes.testing import EtcdProcess
 from tests.requests_seen import requests_seen
@@ -103,6 +103,62 @@ def test_closing_revokes_and_tells_everybody(client: Client, etcd: EtcdProcess) 
     assert session.id not in client.v3.lease.list()
     session.on_lost(reasons.append)
     assert len(reasons) == 2
+
+
+def test_abandoning_lets_go_at_once_without_a_word_and_the_lease_runs_out_by_itself(
+    client: Client, etcd: EtcdProcess
+) -> None:
+    session = client.session(2)
+    hold = client.lock("abandoned", ttl=2).acquire()
+    assert hold is not None
+    reasons: list[str] = []
+    hold.on_lost(reasons.append)
+    before = requests_seen(etcd.endpoint)
+    session.abandon()
+    assert (session.state, session.remaining()) == (SessionState.LOST, 0.0)
+    assert not hold.is_held
+    with pytest.raises(LockLost, match="abandoned"):
+        hold.check()
+    assert hold.release()
+    assert eventually(lambda: reasons) == ["the session was abandoned"]
+    Context(2 / 3 + 0.1).wait()  # the time of a renewal
+    assert not session._keeper.is_alive()
+    assert sum((requests_seen(etcd.endpoint) - before).values()) == 0
+    with Client(etcd.endpoint) as other:
+        assert other.lock("abandoned").acquire(timeout=0) is None, "it was given up early"
+        second = other.lock("abandoned").acquire(timeout=8)
+        assert second is not None
+        assert second.token > hold.token
+    assert client.session(2) is not session
+
+
+def test_what_was_abandoned_is_not_revoked_when_the_program_ends(etcd: EtcdProcess) -> None:
+    source = """
+        import json, sys
+        from etcd_recipes import Client
+        client = Client(sys.argv[1])
+        session = client.session(60)
+        session.abandon()
+        client.close()
+        print(json.dumps(session.id), flush=True)
+    """
+    with child(source, etcd.endpoint) as worker, Client(etcd.endpoint) as client:
+        lease = worker.read()
+        assert worker.wait() == 0
+        assert lease in client.v3.lease.list()
+        client.v3.lease.revoke(lease)
+
+
+def test_a_hold_made_on_a_session_that_ends_just_then_is_lost_for_all_to_see(
+    client: Client,
+) -> None:
+    lock = client.lock("too-late")
+    turn = lock._line.enter("", None, Context(5))
+    turn.session.abandon()
+    hold = lock._hold_of(turn)
+    assert hold.lost._event.is_set()
+    with pytest.raises(LockLost, match="abandoned"):
+        hold.check()
 
 
 def test_an_unreachable_etcd_is_reported_within_the_default_timeout() -> None:

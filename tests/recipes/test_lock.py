@@ -124,6 +124,38 @@ def test_two_threads_of_one_client_exclude_each_other(client: Client, name: str)
     assert sum(job.result(30) for job in [Job(work) for _ in range(6)]) == 90
 
 
+def test_the_threads_of_one_process_do_not_starve_another(
+    client: Client, other: Client, name: str
+) -> None:
+    # Each thread goes to the end of the line in etcd, so the other waits for one of them, not for six.
+    mine, theirs = client.lock(name), other.lock(name)
+    turns: list[tuple[int, str]] = []
+    lease, done = other.session().id, threading.Event()
+
+    def crowd() -> None:
+        while not done.is_set() and len(turns) < 50:  # it ends even if the other never gets in
+            with mine as hold:
+                eventually(lambda: done.is_set() or lease in in_line(), what="the other's arrival")
+                turns.append((hold.token, "crowd"))
+
+    def in_line() -> set[int]:
+        return {entry.lease for entry in mine._line.contenders(Context(5))}
+
+    jobs = [Job(crowd) for _ in range(6)]
+    eventually(lambda: turns or mine.locked())
+    while sum(owner == "crowd" for _, owner in list(turns)) < 8:
+        with theirs as hold:
+            turns.append((hold.token, "other"))
+    done.set()
+    for job in jobs:
+        job.result()
+    owners = [owner for _, owner in sorted(turns)]
+    last = len(owners) - owners[::-1].index("other")
+    assert ("crowd", "crowd") not in pairwise(owners[:last]), (
+        "a thread went in ahead of one that waited"
+    )
+
+
 def test_locks_with_nested_names_do_not_meet(client: Client, other: Client, name: str) -> None:
     with other.lock(f"{name}/deeper"), other.lock(f"{name}x"):
         assert (hold := client.lock(name).acquire(blocking=False)) is not None

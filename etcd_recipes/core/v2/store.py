@@ -43,6 +43,8 @@ _IN_ORDER = re.compile(r"[0-9]{1,20}")
 class V2Store:
     """The Store protocol over etcd's v2 API."""
 
+    transactions = False
+
     def __init__(self, service: Service) -> None:
         self._service = service
         self._grants: weakref.WeakValueDictionary[int, V2Grant] = weakref.WeakValueDictionary()

@@ -20,7 +20,7 @@ from etcd_recipes.core.errors import Compacted
 from etcd_recipes.core.http.action import Action
 from etcd_recipes.core.v3 import replies, requests
 from etcd_recipes.core.v3.gateway import Gateway
-from etcd_recipes.core.v3.txn import Compare, Op, SortBy, Txn
+from etcd_recipes.core.v3.txn import Condition, Op, SortBy, Txn
 from etcd_recipes.core.v3.values import (
     DeleteResult,
     KeyValue,
@@ -261,8 +261,10 @@ class KV:
 
     # -- transactions ----------------------------------------------------------------------------------------
 
-    def when(self, *compare: Compare) -> PendingTxn:
-        """Begin a transaction that is carried out if all these comparisons hold. No request.
+    def when(self, *compare: Condition) -> PendingTxn:
+        """Begin a transaction that is carried out if all these conditions hold. No request.
+
+        A condition is a comparison, or the guard of something that is held (``hold.guard``).
 
         ``kv.when(Compare.value("a") == "1").then(Op.put("b", "2")).otherwise(Op.get("a")).commit()``.
         Without a comparison, `then` is what is carried out.
@@ -271,7 +273,7 @@ class KV:
 
     def txn(
         self,
-        compare: Txn | Iterable[Compare],
+        compare: Txn | Iterable[Condition],
         success: Iterable[Op] = (),
         failure: Iterable[Op] = (),
         *,
@@ -279,12 +281,12 @@ class KV:
         timeout: float | None = None,
         ctx: Context | None = None,
     ) -> TxnResult:
-        """Carry out `success` if all comparisons hold, else `failure`, as one step. POST /v3/kv/txn.
+        """Carry out `success` if all conditions hold, else `failure`, as one step. POST /v3/kv/txn.
 
-        Takes a built `Txn` as well. Not repeated when its reply is lost, unless both branches only read:
-        ClusterError.maybe_applied. With ``replay=True`` it is, and may then be carried out twice, the second
-        time even much later: say so only of what is guarded against itself, as by
-        ``Compare.create_revision(k) == 0``, and let `failure` read back who was first.
+        A condition is a comparison or a ``hold.guard``. Takes a built `Txn` as well. Not repeated when its
+        reply is lost, unless both branches only read: ClusterError.maybe_applied. With ``replay=True`` it is,
+        and may then be carried out twice, the second time even much later: say so only of what is guarded
+        against itself, as by ``Compare.create_revision(k) == 0``, and let `failure` read back who was first.
 
         etcd takes 128 comparisons, and 128 operations a branch with those nested in it, if it was not told
         otherwise, and no key may be written twice: EtcdError with its words, and nothing is written.

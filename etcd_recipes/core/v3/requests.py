@@ -17,7 +17,8 @@ from dataclasses import replace
 from typing import Any
 
 from etcd_recipes.core.http.action import Action
-from etcd_recipes.core.v3.txn import Compare, Op
+from etcd_recipes.core.store import Guard
+from etcd_recipes.core.v3.txn import Compare, Condition, Op
 
 __all__ = [
     "authenticate",
@@ -149,11 +150,11 @@ def delete_body(op: Op) -> dict[str, Any]:
 
 
 def txn_body(
-    compare: Iterable[Compare], success: Iterable[Op], failure: Iterable[Op] = ()
+    compare: Iterable[Condition], success: Iterable[Op], failure: Iterable[Op] = ()
 ) -> dict[str, Any]:
     """Build the body of a transaction."""
     return {
-        "compare": [_compare_body(c) for c in compare],
+        "compare": [_condition_body(c) for c in compare],
         "success": [op_body(op) for op in success],
         "failure": [op_body(op) for op in failure],
     }
@@ -177,6 +178,12 @@ _OPERANDS = {
     "MOD": "mod_revision",
     "LEASE": "lease",
 }
+
+
+def _condition_body(condition: Condition) -> dict[str, Any]:
+    if isinstance(condition, Guard):
+        return _compare_body(Compare.create_revision(condition.key) == condition.created)
+    return _compare_body(condition)
 
 
 def _compare_body(compare: Compare) -> dict[str, Any]:
@@ -217,7 +224,7 @@ def delete(op: Op) -> Action:
 
 
 def txn(
-    compare: Iterable[Compare],
+    compare: Iterable[Condition],
     success: Sequence[Op],
     failure: Sequence[Op] = (),
     *,

@@ -53,6 +53,8 @@ _LEASE_ID = re.compile(r"[0-9a-f]{1,16}(-[0-9a-f]{1,8})?")
 class V3Store:
     """The Store protocol over etcd's v3 gateway."""
 
+    transactions = True
+
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
 

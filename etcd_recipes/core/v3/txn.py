@@ -16,9 +16,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Literal, NoReturn, Self, get_args
 
+from etcd_recipes.core.store import Guard
 from etcd_recipes.core.v3.values import span, to_bytes, to_int64
 
-__all__ = ["Compare", "Comparison", "Op", "SortBy", "Txn"]
+__all__ = ["Compare", "Comparison", "Condition", "Op", "SortBy", "Txn"]
 
 SortBy = Literal["KEY", "VERSION", "CREATE", "MOD", "VALUE"]
 Target = Literal["VALUE", "VERSION", "CREATE", "MOD", "LEASE"]
@@ -149,6 +150,10 @@ class Compare:
         return f"{side!r} {_OPERATORS[self.result]} {operand}"
 
 
+Condition = Compare | Guard
+"""What a transaction may depend on: a comparison, or that a hold stands (``hold.guard``)."""
+
+
 # -- operations ----------------------------------------------------------------------------------------------
 
 
@@ -178,7 +183,7 @@ class Op:
     max_mod_revision: int = 0
     min_create_revision: int = 0
     max_create_revision: int = 0
-    compare: tuple[Compare, ...] = ()
+    compare: tuple[Condition, ...] = ()
     success: tuple[Op, ...] = ()
     failure: tuple[Op, ...] = ()
 
@@ -276,7 +281,7 @@ class Op:
     @classmethod
     def txn(
         cls,
-        compare: Txn | Iterable[Compare],
+        compare: Txn | Iterable[Condition],
         success: Iterable[Op] = (),
         failure: Iterable[Op] = (),
     ) -> Op:
@@ -326,18 +331,18 @@ class Txn:
     ``kv.when(...)`` gives can be committed as it stands.
     """
 
-    compare: tuple[Compare, ...] = ()
+    compare: tuple[Condition, ...] = ()
     success: tuple[Op, ...] = ()
     failure: tuple[Op, ...] = ()
 
     def __post_init__(self) -> None:
-        _check_all("compare", self.compare, Compare)
+        _check_all("compare", self.compare, Compare, Guard)
         _check_all("success", self.success, Op)
         _check_all("failure", self.failure, Op)
 
     @classmethod
     def of(
-        cls, compare: Txn | Iterable[Compare], success: Iterable[Op], failure: Iterable[Op]
+        cls, compare: Txn | Iterable[Condition], success: Iterable[Op], failure: Iterable[Op]
     ) -> Txn:
         """Give the transaction of these parts; TypeError if there are others beside a built one."""
         if not isinstance(compare, Txn):
@@ -350,7 +355,7 @@ class Txn:
             raise TypeError("the transaction is built already: use its then() and otherwise()")
         return compare
 
-    def when(self, *compare: Compare) -> Self:
+    def when(self, *compare: Condition) -> Self:
         """Give the transaction with these conditions more; all of them must hold."""
         return replace(self, compare=self.compare + compare)
 
@@ -374,16 +379,17 @@ class Txn:
 
 
 def _listed(name: str, parts: Iterable[Any]) -> tuple[Any, ...]:
-    if isinstance(parts, Compare | Comparison | Op) or not isinstance(parts, Iterable):
+    if isinstance(parts, Compare | Guard | Comparison | Op) or not isinstance(parts, Iterable):
         raise TypeError(f"{name} is a list, not {_kind_of(parts)}")
     return tuple(parts)
 
 
-def _check_all(name: str, parts: tuple[object, ...], kind: type) -> None:
+def _check_all(name: str, parts: tuple[object, ...], *kinds: type) -> None:
     for part in parts:
-        if not isinstance(part, kind):
+        if not isinstance(part, kinds):
             hint = f"; write {part!r} == ..." if isinstance(part, Comparison) else ""
-            raise TypeError(f"{name} is made of {kind.__name__}, not of {_kind_of(part)}{hint}")
+            made_of = kinds[0].__name__
+            raise TypeError(f"{name} is made of {made_of}, not of {_kind_of(part)}{hint}")
 
 
 def _kind_of(part: object) -> str:

@@ -23,6 +23,7 @@ from etcd_recipes.coordination.contenders import FIRST_ONLY
 from etcd_recipes.coordination.follow import follow
 from etcd_recipes.coordination.identity import Contender, contender
 from etcd_recipes.coordination.line import Line
+from etcd_recipes.coordination.liveness import Liveness
 from etcd_recipes.coordination.names import check_name
 from etcd_recipes.coordination.sessions import Sessions, check_ttl
 from etcd_recipes.core import retry
@@ -48,7 +49,14 @@ class Election:
     """
 
     def __init__(
-        self, sessions: Sessions, name: str, *, value: str = "", ttl: float | None = None
+        self,
+        sessions: Sessions,
+        name: str,
+        *,
+        value: str = "",
+        ttl: float | None = None,
+        max_hold: float | None = None,
+        heartbeat: float | None = None,
     ) -> None:
         self.name = check_name(name, "election name")
         self.value = check_value(value)
@@ -56,6 +64,7 @@ class Election:
         self._sessions = sessions
         self._line = Line(sessions, name, FIRST_ONLY)
         self._handover = Handover(sessions, self._line)
+        self._liveness = Liveness(max_hold, heartbeat)
         self._log = event_logger("election").bind(election=name)
 
     def campaign(
@@ -76,7 +85,7 @@ class Election:
         while True:
             turn = self._line.enter(proposal, self._ttl, limited)
             if not turn.waited or self._handover.falls_to(turn, limited):
-                return Leadership(turn, self._sessions, self._handover)
+                return Leadership(turn, self._sessions, self._handover, self._liveness)
 
     def leader(
         self, *, timeout: float | None = None, ctx: Context | None = None
@@ -91,6 +100,15 @@ class Election:
         """Give the leader and all who wait behind, in their order: one request."""
         entries = self._line.contenders(self._sessions.limit(timeout, ctx))
         return tuple(contender(entry) for entry in entries)
+
+    def evict(
+        self, contender: Contender, *, timeout: float | None = None, ctx: Context | None = None
+    ) -> bool:
+        """Remove this candidate, leading or waiting: exactly it, never a later one. As ``Lock.evict`` in all.
+
+        A leader learns of it within a third of its ttl, and leads on until then, beside the next one.
+        """
+        return self._line.evict(contender, self._sessions.limit(timeout, ctx))
 
     def observe(
         self, *, timeout: float | None = None, ctx: Context | None = None

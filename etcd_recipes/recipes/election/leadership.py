@@ -9,6 +9,7 @@ from __future__ import annotations
 from etcd_recipes.coordination.hold import Hold
 from etcd_recipes.coordination.identity import Contender
 from etcd_recipes.coordination.line import Turn
+from etcd_recipes.coordination.liveness import Liveness
 from etcd_recipes.coordination.sessions import Sessions
 from etcd_recipes.core.context import Context
 from etcd_recipes.core.errors import CompareFailed, ContextError, ResponseError
@@ -20,8 +21,10 @@ __all__ = ["Leadership", "check_value"]
 class Leadership(Hold):
     """A term: a Hold, with the proposal as `value`. It ends with `resign` (or `release`), or by a loss."""
 
-    def __init__(self, turn: Turn, sessions: Sessions, handover: Handover) -> None:
-        super().__init__(sessions.store, turn.session, turn.claim, turn.entry, turn.token)
+    def __init__(
+        self, turn: Turn, sessions: Sessions, handover: Handover, liveness: Liveness
+    ) -> None:
+        super().__init__(sessions.store, turn.session, turn.claim, turn.entry, turn.token, liveness)
         self._sessions = sessions
         self._handover = handover
         self.value = turn.entry.value
