@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar
 
 from etcd_recipes import settings
+from etcd_recipes.coordination.names import check_name
 from etcd_recipes.coordination.session import Session
 from etcd_recipes.coordination.sessions import Sessions, check_ttl
 from etcd_recipes.core.context import Context, check_timeout, limit
@@ -92,7 +93,7 @@ class Client:
         check_timeout(header_timeout, "header_timeout")
         check_timeout(default_timeout, "default_timeout")
         check_selection(selection)
-        self._namespace = namespace
+        self._namespace = _check_namespace(namespace)
         self._default_timeout = default_timeout
         self._selection = selection
         self._secure = ca is not None or cert is not None
@@ -147,6 +148,10 @@ class Client:
         password is %2F. ValueError, without the password in it, for a URL that makes no sense.
         """
         return cls(**(settings.from_url(url) | overrides))
+
+    def _named(self, name: str, what: str) -> str:
+        # Checked by itself: with a namespace in front of it an empty name would be one.
+        return self._namespace + check_name(name, what)
 
     def _store(self, api: Literal["v3", "v2"]) -> Store:
         if api == "v3":
@@ -234,7 +239,7 @@ class Client:
         """
         return Lock(
             self._sessions,
-            self._namespace + name,
+            self._named(name, "lock name"),
             ttl=ttl,
             timeout=timeout,
             max_hold=max_hold,
@@ -301,7 +306,7 @@ class Client:
         """
         return RWLock(
             self._sessions,
-            self._namespace + name,
+            self._named(name, "read-write lock name"),
             ttl=ttl,
             timeout=timeout,
             max_hold=max_hold,
@@ -326,7 +331,7 @@ class Client:
         """
         return Semaphore(
             self._sessions,
-            self._namespace + name,
+            self._named(name, "semaphore name"),
             permits=permits,
             weight=weight,
             ttl=ttl,
@@ -347,7 +352,7 @@ class Client:
         """Make an election; `value` is what this candidate proposes, the limits are those of `lock`. No request."""
         return Election(
             self._sessions,
-            self._namespace + name,
+            self._named(name, "election name"),
             value=value,
             ttl=ttl,
             max_hold=max_hold,
@@ -363,11 +368,11 @@ class Client:
         clients of ``etcd:///<name>/<service>`` resolve them), or a Codec of your own. ValueError for
         another.
         """
-        return Registry(self._sessions, self._namespace + name, codec)
+        return Registry(self._sessions, self._named(name, "registry name"), codec)
 
     def barrier(self, name: str, *, ttl: float | None = None) -> Barrier:
         """Make a barrier; with `ttl` (seconds) it opens when its holder's process dies. No request."""
-        return Barrier(self._sessions, self._namespace + name, ttl=ttl)
+        return Barrier(self._sessions, self._named(name, "barrier name"), ttl=ttl)
 
     def double_barrier(
         self,
@@ -378,12 +383,12 @@ class Client:
         timeout: float | None = None,
     ) -> DoubleBarrier:
         """Make a double barrier for so many `parties`; `timeout` is of ``with``, each way. No request."""
-        name = self._namespace + name
+        name = self._named(name, "double barrier name")
         return DoubleBarrier(self._sessions, name, parties=parties, ttl=ttl, timeout=timeout)
 
     def latch(self, name: str, *, count: int) -> Latch:
         """Make a latch that opens when it was counted down `count` times. No request."""
-        return Latch(self._sessions, self._namespace + name, count=count)
+        return Latch(self._sessions, self._named(name, "latch name"), count=count)
 
     def close(self) -> None:
         """Revoke the sessions, so that all they hold is released at once, and close all connections."""
@@ -411,6 +416,12 @@ class Client:
 
     def __repr__(self) -> str:
         return f"<Client {','.join(self.endpoints)}>"
+
+
+def _check_namespace(namespace: str) -> str:
+    if not isinstance(namespace, str):
+        raise TypeError(f"a namespace is a str, not {type(namespace).__name__}")
+    return namespace
 
 
 def _user(username: str | None, password: str | None) -> tuple[str, str] | None:

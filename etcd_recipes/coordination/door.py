@@ -126,7 +126,10 @@ class Door(ABC, Generic[H]):
     ) -> None:
         """Release; LockLost when it was lost inside and the body did not raise anything itself."""
         thread = runtime.thread_id()
-        hold = (entered := self._entered[thread]).pop()
+        entered = self._entered.get(thread)
+        if not entered:
+            raise NotHeld(f"{self._what} was not entered by this thread")
+        hold = entered.pop()
         if not entered:
             del self._entered[thread]
         self._forget((thread, hold))

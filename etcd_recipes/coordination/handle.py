@@ -142,6 +142,8 @@ class Handle(ABC):
 
     def sleep(self, seconds: float) -> None:
         """Sleep for `seconds`; raises LockLost as soon as the hold is gone. It is no heartbeat."""
+        if seconds is None:
+            raise TypeError("seconds is a number of seconds, not None")
         check_timeout(seconds, "seconds")
         self.check()
         self.lost.wait(seconds)
@@ -152,6 +154,8 @@ class Handle(ABC):
 
         At once if it is lost already.
         """
+        if not callable(callback):
+            raise TypeError(f"a callback is called with the reason; {callback!r} cannot be called")
         with self._lock:
             if self._state is State.HELD:
                 self._callbacks.append(callback)

@@ -7,10 +7,11 @@ __all__ = ["check_name"]
 
 def check_name(name: str, what: str = "name") -> str:
     """Give `name` back; ValueError when it is empty, ends with "/", or holds NUL; TypeError when no str."""
+    article = "an" if what[0] in "aeiou" else "a"
     if not isinstance(name, str):
-        raise TypeError(f"a {what} is a str, not {type(name).__name__}")
+        raise TypeError(f"{article} {what} is a str, not {type(name).__name__}")
     if not name:
-        raise ValueError(f"a {what} must not be empty")
+        raise ValueError(f"{article} {what} must not be empty")
     if name.endswith("/"):
         raise ValueError(
             f"{what} {name!r} ends with '/': its keys would lie below an empty name; drop it"

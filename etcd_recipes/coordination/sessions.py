@@ -18,6 +18,8 @@ from etcd_recipes.core.store import Store
 
 __all__ = ["Sessions", "check_ttl"]
 
+_LONGEST_TTL = 9e9  # seconds: etcd refuses a longer lease
+
 
 class Sessions:
     """The sessions of one client, one per ttl; a lost one is replaced when it is asked for again."""
@@ -41,8 +43,7 @@ class Sessions:
         default timeout allow; then it raises the last error.
         """
         ttl = self.default_ttl if ttl is None else check_ttl(ttl)
-        if self.ctx.cancelled:
-            raise SessionLost("the client is closed")
+        self.check_open()
         session = self._sessions.get(ttl)
         if session is not None and session.is_alive:
             return session
@@ -66,6 +67,11 @@ class Sessions:
                 raise
             raise last[-1] from None
 
+    def check_open(self) -> None:
+        """Raise SessionLost if the client is closed."""
+        if self.ctx.cancelled:
+            raise SessionLost("the client is closed; make another one")
+
     def limit(self, timeout: float | None, ctx: Context | None) -> Context:
         """Give the Context of a unary call: the client's default timeout if the caller gave no limit."""
         return limit(timeout, ctx, default=self.default_timeout)
@@ -83,8 +89,10 @@ class Sessions:
 
 
 def check_ttl(ttl: float) -> float:
-    """Give `ttl` back, or raise ValueError when it is not a positive number of seconds."""
-    if not ttl or ttl <= 0:
-        raise ValueError(f"ttl must be a positive number of seconds; got {ttl!r}")
-    check_timeout(ttl, "ttl")
+    """Give `ttl` back; ValueError when it is not positive, or more than etcd grants, TypeError for no number."""
+    seconds = check_timeout(ttl, "ttl")
+    if seconds is None or not 0 < seconds <= _LONGEST_TTL:
+        raise ValueError(
+            f"ttl must be a positive number of seconds, at most {_LONGEST_TTL:.0e}; got {ttl!r}"
+        )
     return ttl

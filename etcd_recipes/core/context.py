@@ -34,7 +34,7 @@ class Context:
     """A limit for calls: they end when its deadline passes or when it is cancelled, within 100 ms.
 
     `timeout` is in seconds from now; None means no deadline. A `parent` ends this Context too.
-    ValueError if `timeout` is negative or not a number.
+    ValueError if `timeout` is negative or NaN.
     """
 
     __slots__ = ("_callbacks", "_deadline", "_parent", "_reason", "_timeout")
@@ -42,6 +42,8 @@ class Context:
     _timeout: float | None
 
     def __init__(self, timeout: float | None = None, *, parent: Context | None = None) -> None:
+        if parent is not None and not isinstance(parent, Context):
+            raise TypeError(f"ctx is a Context, not {parent!r}")
         self._timeout = check_timeout(timeout)
         self._parent = parent
         deadline: float | None = None if timeout is None else runtime.now() + timeout
@@ -181,8 +183,12 @@ class Context:
 
 
 def check_timeout(timeout: float | None, name: str = "timeout") -> float | None:
-    """Give `timeout` back, or raise ValueError when it is negative or not a number."""
-    if timeout is not None and (math.isnan(timeout) or timeout < 0):
+    """Give `timeout` back, or raise ValueError when it is negative or NaN, TypeError when it is no number."""
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+        raise TypeError(f"{name} is a number of seconds, not {timeout!r}")
+    if math.isnan(timeout) or timeout < 0:
         raise ValueError(f"{name} must be a number of seconds, 0 or more, or None; got {timeout!r}")
     return timeout
 
@@ -196,4 +202,4 @@ def limit(
     """
     if ctx is None:
         return Context(default if timeout is None else timeout)
-    return ctx.child(timeout)
+    return Context(timeout, parent=ctx)

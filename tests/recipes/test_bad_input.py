@@ -1,7 +1,6 @@
 """Bad input, over every recipe: which error it gets, that this names the value, and that it says what to do.
 
-`REFUSED` is the table. `FALLS_THROUGH` has what is not refused yet, or not in words of ours: each row fails for
-now, and moves up when it does not.
+A row is a line: what is done, which error it is, and what its text says.
 """
 
 # ruff: noqa: E501 (a table: a row is a line)
@@ -74,12 +73,6 @@ def term_after_resign(c: Client, name: str) -> Any:
 def released(hold: Any) -> Any:
     hold.release()
     return hold
-
-
-def lowered(c: Client, name: str) -> object:
-    semaphore = c.semaphore(name, permits=3, weight=3)
-    semaphore.permits = 2
-    return semaphore.acquire(timeout=1)
 
 
 def other_count(c: Client, name: str) -> Any:
@@ -192,8 +185,6 @@ REFUSED = [
     Case("ttl of a session", lambda c, n: c.session(0), ValueError, "ttl must be .* got 0"),
     Case("more than all permits", lambda c, n: c.semaphore(n, permits=3, weight=4), ValueError, "has 3 permits; 4 can never be had"),
     Case("more than all permits, asked", lambda c, n: c.semaphore(n, permits=3).acquire(weight=4), ValueError, "has 3 permits; 4 can never be had"),
-    Case("fewer permits than it takes", lowered, ValueError, "has 2 permits; 3 can never be had"),
-    Case("permits set to 0", lambda c, n: setattr(c.semaphore(n, permits=1), "permits", 0), ValueError, "permits .* got 0"),
     Case("another count, counted", lambda c, n: other_count(c, n).count_down(), ValueError, "begun with count=2.*here with count=3: give all the same"),
     Case("another count, waited for", lambda c, n: other_count(c, n).wait(1), ValueError, "begun with count=2.*here with count=3: give all the same"),
     Case("who counts is nobody", lambda c, n: c.latch(n, count=1).count_down(""), ValueError, "name of who counts must not be empty"),
@@ -222,7 +213,7 @@ REFUSED = [
     Case("an empty id", lambda c, n: c.registry(n).register("api", "a:1", id=""), ValueError, "id must not be empty"),
     Case("an id that is a number", lambda c, n: c.registry(n).register("api", "a:1", id=5), TypeError, "id is a str, not int"),
     Case("one id twice", lambda c, n: twice(lambda: c.registry(n).register("api", "a:1", id="x")), RecipeError, "registered already in this process; close that one first"),
-    Case("a negative weight", lambda c, n: c.registry(n).register("api", "a:1", weight=-1), ValueError, "weight is 0 or more; got -1"),
+    Case("a negative weight", lambda c, n: c.registry(n).register("api", "a:1", weight=-1), ValueError, "weight is 0 or more.*got -1"),
     Case("metadata of numbers", lambda c, n: c.registry(n).register("api", "a:1", metadata={"a": 1}), TypeError, "metadata maps str to str"),
     Case("updating metadata to numbers", lambda c, n: service(c, n).update(metadata={"a": 1}), TypeError, "metadata maps str to str"),
     Case("registering for no time", lambda c, n: c.registry(n).register("api", "a:1", ttl=0), ValueError, "ttl must be .* got 0"),
@@ -238,9 +229,6 @@ REFUSED = [
     Case("a campaign of a closed client", lambda c, n: closed(c).election(n).campaign(), SessionLost, "the client is closed"),
     Case("a double barrier of a closed client", lambda c, n: closed(c).double_barrier(n, parties=1).enter(), SessionLost, "the client is closed"),
     Case("a session of a closed client", lambda c, n: closed(c).session(), SessionLost, "the client is closed"),
-]
-
-FALLS_THROUGH = [
     # Python's own words, about `namespace + name`
     *(Case(f"{kind} {bad!r}", lambda c, _, m=make, b=bad: m(c, b), TypeError, f"name is a str, not {type(bad).__name__}")
       for kind, make in MAKE.items() for bad in (None, 7)),
@@ -257,7 +245,7 @@ FALLS_THROUGH = [
     # sleeps until the hold is lost
     Case("sleeping for None", lambda c, n: c.lock(n).acquire().sleep(None), TypeError, "seconds is a number of seconds, not None"),
     # told by a log line only, when it is too late
-    Case("a callback that is none", lambda c, n: c.lock(n).acquire().on_lost(5), TypeError, "callback .* not 5"),
+    Case("a callback that is none", lambda c, n: c.lock(n).acquire().on_lost(5), TypeError, "callback .* 5 cannot be called"),
     Case("a check that is none", lambda c, n: c.registry(n).register("api", "a:1", check=5), TypeError, "check .* not 5"),
     # published, and then no view lists it: it is not an instance
     Case("an address that is a number", lambda c, n: c.registry(n).register("api", 5), TypeError, "address is a str, not int"),
@@ -266,11 +254,11 @@ FALLS_THROUGH = [
     # published, and read by others as something else
     Case("a weight of nan", lambda c, n: c.registry(n).register("api", "a:1", weight=NAN), TypeError, "weight is a whole number, not nan"),
     Case("a weight of 1.5", lambda c, n: c.registry(n).register("api", "a:1", weight=1.5), TypeError, "weight is a whole number, not 1.5"),
-    Case("updating to a negative weight", lambda c, n: service(c, n).update(weight=-1), ValueError, "weight is 0 or more; got -1"),
+    Case("updating to a negative weight", lambda c, n: service(c, n).update(weight=-1), ValueError, "weight is 0 or more.*got -1"),
     Case("updating to a weight of 'x'", lambda c, n: service(c, n).update(weight="x"), TypeError, "weight is a whole number, not 'x'"),
     Case("a zone that is a number", lambda c, n: c.registry(n).register("api", "a:1", zone=5), TypeError, "zone is a str, not int"),
     Case("updating the zone to a number", lambda c, n: service(c, n).update(zone=5), TypeError, "zone is a str, not int"),
-    Case("draining='no'", lambda c, n: service(c, n).update(draining="no"), TypeError, "draining is a bool, not str"),
+    Case("draining='no'", lambda c, n: service(c, n).update(draining="no"), TypeError, "draining is True or False, not 'no'"),
     # errors of Python's own
     Case("a zone of bytes", lambda c, n: c.registry(n).register("api", "a:1", zone=b"z"), TypeError, "zone is a str, not bytes"),
     Case("metadata that is a number", lambda c, n: c.registry(n).register("api", "a:1", metadata=5), TypeError, "metadata maps str to str"),
@@ -281,18 +269,10 @@ FALLS_THROUGH = [
     Case("reporting a number", lambda c, n: c.registry(n).follow("api").report(5, ok=False), TypeError, "Instance, not 5"),
     # no error at all, and nothing is registered, nobody campaigns
     Case("a registration of a closed client", lambda c, n: closed(c).registry(n).register("api", "a:1"), SessionLost, "the client is closed"),
-    Case("a background campaign entered again", lambda c, n: twice(lambda: again(c.election(n).background())), RecipeError, "make another"),
     # waits for the whole default timeout, for a thread that has ended
     Case("a view of a closed client", lambda c, n: closed(c).registry(n).follow("api"), SessionLost, "the client is closed"),
 ]
 # fmt: on
-
-
-def again(background: Any) -> None:
-    with background:
-        pass
-    with background:
-        pass
 
 
 def refuse(case: Case, client: Client, name: str, patience: float) -> None:
@@ -306,10 +286,3 @@ def refuse(case: Case, client: Client, name: str, patience: float) -> None:
 @pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.id)
 def test_bad_input_is_refused_in_words_that_help(case: Case, client: Client, name: str) -> None:
     refuse(case, client, name, 10.0)
-
-
-@pytest.mark.only_v3  # none of it is the store's
-@pytest.mark.xfail(reason="not refused yet, or not in words of ours")
-@pytest.mark.parametrize("case", FALLS_THROUGH, ids=lambda case: case.id)
-def test_bad_input_that_falls_through(case: Case, client: Client, name: str) -> None:
-    refuse(case, client, name, 0.5)

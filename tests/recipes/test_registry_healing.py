@@ -177,7 +177,7 @@ def test_a_lease_that_is_gone_and_nobody_knows_costs_one_more_request(
     ("change", "error"),
     [
         ({"weight": -1}, ValueError),
-        ({"weight": True}, ValueError),
+        ({"weight": True}, TypeError),
         ({"weight": 2**31}, ValueError),
         ({"address": ""}, ValueError),
         ({"address": 7}, TypeError),

@@ -114,6 +114,8 @@ class Discovery:
         self, n: int = 1, timeout: float | None = None, *, ctx: Context | None = None
     ) -> tuple[Instance, ...]:
         """Wait until at least `n` instances take work, and give them; raises the Context's error otherwise."""
+        if not isinstance(n, int):
+            raise TypeError(f"n is a whole number, not {n!r}")
         limited = Context(timeout, parent=ctx)
         event = runtime.new_event()
         with self._lock:
@@ -152,9 +154,9 @@ class Discovery:
         `strategy` is random, round_robin, sticky (by `key`), weighted or zone. When there is none but
         suspects, it is one of these. RecipeError when the list is empty; ValueError for an unknown strategy.
         """
-        choose = STRATEGIES.get(strategy)
-        if choose is None:
+        if strategy not in list(STRATEGIES):  # a list may be asked for what cannot be hashed
             raise ValueError(f"strategy is one of {', '.join(STRATEGIES)}; not {strategy!r}")
+        choose = STRATEGIES[strategy]
         with self._lock:
             instances, doubtful = self.instances, self._doubtful
             turn, self._turn = self._turn, self._turn + 1
@@ -172,6 +174,8 @@ class Discovery:
         Twice as long each time it fails again after that, up to 5 minutes; ``ok=True`` forgets all that.
         No more than the share `max_ejection` of the instances is left out at a time.
         """
+        if not isinstance(instance, Instance):
+            raise TypeError(f"what is reported on is an Instance, not {instance!r}")
         who = ejection.who(instance)
         with self._lock:
             if ok:

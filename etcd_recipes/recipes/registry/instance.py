@@ -47,8 +47,10 @@ def check_instance(instance: Instance) -> Instance:
             raise TypeError(f"{name} is a str, not {type(getattr(instance, name)).__name__}")
     if not instance.address:
         raise ValueError("an address must not be empty")
+    if isinstance(instance.weight, bool) or not isinstance(instance.weight, int):
+        raise TypeError(f"a weight is a whole number, not {instance.weight!r}")
     if not is_weight(instance.weight):
-        raise ValueError(f"a weight is an int from 0 to {_MAX_WEIGHT}; got {instance.weight!r}")
+        raise ValueError(f"a weight is 0 or more, up to {_MAX_WEIGHT}; got {instance.weight!r}")
     if not isinstance(instance.draining, bool):
         raise TypeError(f"draining is True or False, not {instance.draining!r}")
     return instance
@@ -56,7 +58,9 @@ def check_instance(instance: Instance) -> Instance:
 
 def check_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
     """Give `metadata` as a dict of its own; TypeError when it is not from str to str."""
-    result: dict[Any, Any] = dict(metadata)
-    if not all(isinstance(k, str) and isinstance(v, str) for k, v in result.items()):
-        raise TypeError("metadata maps str to str")
-    return result
+    found: Any = metadata
+    if not isinstance(found, Mapping) or not all(
+        isinstance(key, str) and isinstance(value, str) for key, value in found.items()
+    ):
+        raise TypeError(f"metadata maps str to str; got {metadata!r}")
+    return dict(found)

@@ -57,9 +57,13 @@ class Registry:
         when it has not come back and passed for a ttl, the instance is not listed. The first call is waited
         for, half of the time that there is. 1 request, plus the lease's.
 
-        Raises ClusterError, ResponseError or the Context's error when it could not be registered at all.
+        Raises ClusterError, ResponseError or the Context's error when it could not be registered at all,
+        SessionLost when the client is closed.
         """
+        self._sessions.check_open()
         check_name(service, "service name")
+        if check is not None and not callable(check):
+            raise TypeError(f"a check is called and says whether all is well, not {check!r}")
         owner = f"{runtime.rng().getrandbits(64):016x}"
         instance = check_instance(
             Instance(
@@ -137,9 +141,10 @@ class Registry:
         as `suspects` until they come back, or have been gone for `confirm` seconds; 1.0 believes all at
         once. `max_ejection` is the share that `report` may leave out. ValueError for shares that are none.
 
-        Raises what kept the first list from coming
-        within `timeout` (or the client's default timeout); later outages only make the view older.
+        Raises what kept the first list from coming within `timeout` (or the client's default timeout), and
+        SessionLost when the client is closed; later outages only make the view older.
         """
+        self._sessions.check_open()
         if not 0 <= max_ejection <= 1:
             raise ValueError(f"max_ejection is a share from 0 to 1; got {max_ejection!r}")
         view = Discovery(
