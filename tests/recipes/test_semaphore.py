@@ -12,7 +12,16 @@ from collections.abc import Callable
 
 import pytest
 
-from etcd_recipes import Client, Context, Hold, LimitMismatch, LockLost, NotAcquired, Semaphore
+from etcd_recipes import (
+    Cancelled,
+    Client,
+    Context,
+    Hold,
+    LimitMismatch,
+    LockLost,
+    NotAcquired,
+    Semaphore,
+)
 from etcd_recipes.core.errors import CompareFailed
 from etcd_recipes.testing import EtcdProcess, FaultProxy
 from tests.recipes.operator import remove, write
@@ -22,16 +31,16 @@ from tests.tools import Job, child, eventually
 MakeClient = Callable[..., Client]
 
 
-def waits(semaphore: Semaphore, timeout: float = 10.0, weight: int = 1) -> Job:
+def waits(semaphore: Semaphore, weight: int = 1, ctx: Context | None = None) -> Job:
     """Acquire on a thread, and wait until it stands in the line."""
     before = len(semaphore.waiters())
-    job = Job(lambda: semaphore.acquire(timeout=timeout, weight=weight))
+    job = Job(lambda: semaphore.acquire(timeout=20, weight=weight, ctx=ctx))
     eventually(lambda: len(semaphore.waiters()) > before)
     return job
 
 
 def acquired(semaphore: Semaphore, weight: int = 1) -> Hold:
-    hold = semaphore.acquire(timeout=5, weight=weight)
+    hold = semaphore.acquire(timeout=20, weight=weight)
     assert hold is not None
     return hold
 
@@ -337,9 +346,12 @@ def test_what_it_costs(
 def test_a_wait_given_up_frees_those_behind(client: Client, other: Client, name: str) -> None:
     semaphore = client.semaphore(name, permits=2)
     with semaphore:
-        heavy = waits(other.semaphore(name, permits=2), timeout=0.3, weight=2)
+        ctx = Context()
+        heavy = waits(other.semaphore(name, permits=2), weight=2, ctx=ctx)
         light = waits(semaphore)
-        assert heavy.result() is None
+        ctx.cancel()
+        with pytest.raises(Cancelled):
+            heavy.result()
         light.result(3).release()
         with (
             pytest.raises(NotAcquired, match="semaphore"),
