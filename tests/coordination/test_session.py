@@ -157,6 +157,7 @@ def test_a_hold_made_on_a_session_that_ends_just_then_is_lost_for_all_to_see(
     turn.session.abandon()
     hold = lock._hold_of(turn)
     assert hold.lost._event.is_set()
+    assert turn.claim.key not in turn.session._claims, "the claim was not given back"
     with pytest.raises(LockLost, match="abandoned"):
         hold.check()
 

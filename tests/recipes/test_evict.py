@@ -116,6 +116,11 @@ def test_a_guarded_write_is_carried_out_for_the_present_holder_and_nobody_else(
         assert kv.when(second.guard).then(Op.put(key, "3")).commit().succeeded
         second.release()
         assert not kv.when(second.guard).then(Op.put(key, "stale")).commit().succeeded
+        hold.release()
+        again = thing.acquire(timeout=5)  # under the same key
+        assert again is not None
+        assert again.key == hold.key
+        assert not kv.when(guard).then(Op.put(key, "stale")).commit().succeeded
         found = kv.get(key)
         assert found is not None
         assert found.text == "3"

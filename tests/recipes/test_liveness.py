@@ -176,6 +176,7 @@ def test_a_forked_child_has_limits_of_its_own(etcd: EtcdProcess, name: str, api:
                 said += [hold.release(), mine.release()]
             os.write(write, json.dumps(said).encode())
             os._exit(0)
+        os.close(write)
         forked.set()
         os.wait()
         print(json.dumps([json.loads(os.read(read, 1000)), hold.is_held]), flush=True)

@@ -90,13 +90,14 @@ def test_when_one_is_taken_nothing_is_held_and_nobody_is_queued(
 def test_the_limits_count_from_when_all_are_held(client: Client, other: Client, name: str) -> None:
     a, b = names(name, "ab")
     hold = other.lock(b).acquire()
-    job = Job(lambda: client.multi_lock([a, b], max_hold=0.6).acquire())
+    job = Job(lambda: client.multi_lock([a, b], max_hold=0.3).acquire())
     eventually(lambda: len(below(other, b)) == 2)
     assert hold is not None
+    Context(0.35).wait()
     released = runtime.now()
     hold.release()
     held = job.result()
-    assert held._pulse.until >= released + 0.6
+    assert held._pulse.until >= released + 0.3
     reasons: list[str] = []
     held.on_lost(reasons.append)
     assert held.lost._event.wait(3)
