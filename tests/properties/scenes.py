@@ -1,0 +1,264 @@
+"""The scenes: one hazard each, forced step by step; `variants` says which defect each of them brings to light.
+
+H holds, W waits behind it, C comes last; X is whoever shares a client with another. A scene takes a stage
+and two actors: the first may be killed and stopped, the second is there to the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.properties.company import Actor
+from tests.properties.stage import TTL, Stage, mixed, rival
+from tests.recipes.operator import TAKES_A_PLACE
+
+__all__ = ["LONG", "SCENES"]
+
+Scene = Callable[[Stage, Actor, Actor], None]
+
+SCENES: dict[str, Scene] = {}
+
+SHORT = 0.02
+"""Seconds that a visitor stays who is there for the order only."""
+
+LONG = 10.0
+"""Seconds that one may wait who is cancelled sooner, or need not get in."""
+
+OPENS = {"v3": b"/v3/lease/grant", "v2": b"GET /v2"}
+"""What the request that opens a session has in it."""
+
+LEAVES = {"v3": b"request_delete_range", "v2": b"DELETE /v2"}
+"""What the request that leaves a line has in it."""
+
+
+def scene(play: Scene) -> Scene:
+    SCENES[play.__name__] = play
+    return play
+
+
+# -- a quiet day ----------------------------------------------------------------------------------------------
+
+
+@scene
+def hand_over(stage: Stage, victim: Actor, other: Actor) -> None:
+    """Four stand in one line, and not all of them exclude each other."""
+    first = stage.line_up(victim, "first", mixed(0))
+    stage.decided(first)
+    waiting = [
+        stage.line_up(actor, who, mixed(number), stay=SHORT)
+        for number, (who, actor) in enumerate(
+            [("second", other), ("third", victim), ("fourth", other)], 1
+        )
+    ]
+    stage.leave(first)
+    for parts in waiting:
+        stage.over(parts)
+
+
+@scene
+def giving_up(stage: Stage, victim: Actor, other: Actor) -> None:
+    """One is cancelled in the middle of its wait, one has no more time; the next goes in."""
+    holder = stage.line_up(victim, "H", rival(0))
+    cancelled = stage.line_up(other, "cancelled", rival(1), timeout=LONG)
+    hurried = stage.enter(victim, "hurried", rival(2), timeout=0.3)
+    last = stage.line_up(other, "C", rival(2))
+    stage.cancel(cancelled)
+    stage.over([*cancelled, *hurried])
+    assert all("Cancelled" in part.told("why") for part in cancelled)
+    assert all(part.told("why") == "timeout" for part in hurried)
+    stage.leave(holder)
+    stage.decided(last)
+
+
+@scene
+def deserted(stage: Stage, victim: Actor, other: Actor) -> None:
+    """A thread ends without release; its hold ends with its process, long before the ttl."""
+    holder = stage.line_up(victim, "H", rival(0), ttl=30)
+    stage.decided(holder)
+    waiter = stage.line_up(other, "W", rival(1))
+    stage.desert(holder)
+    stage.end(victim)
+    stage.decided(waiter)
+
+
+# -- what an operator does ---------------------------------------------------------------------------------------
+
+
+@scene
+def place_removed(stage: Stage, victim: Actor, other: Actor) -> None:
+    """The key of one that waits is deleted; then those before and behind it go on."""
+    holder = stage.line_up(victim, "H", rival(0))
+    stage.decided(holder)
+    robbed = stage.line_up(victim, "W", rival(1))
+    last = stage.line_up(other, "C", rival(2))
+    stage.remove(robbed)
+    stage.leave(holder)
+    stage.decided([*robbed, *last])
+
+
+@scene
+def hold_removed(stage: Stage, victim: Actor, other: Actor) -> None:
+    """The key of one that holds is deleted, and the next goes in."""
+    holder = stage.line_up(victim, "H", rival(0))
+    stage.decided(holder)
+    waiter = stage.line_up(other, "W", rival(1))
+    stage.remove(holder)
+    stage.decided(waiter)
+    stage.over(holder, TTL)
+
+
+@scene
+def lease_revoked(stage: Stage, victim: Actor, other: Actor) -> None:
+    """The lease of one that holds is revoked, and of one that waits."""
+    holder = stage.line_up(victim, "H", rival(0))
+    stage.decided(holder)
+    robbed = stage.line_up(victim, "W", rival(1))
+    last = stage.line_up(other, "C", rival(2))
+    stage.revoke(robbed)
+    stage.revoke(holder)
+    stage.decided(last)
+    stage.over([*holder, *robbed], TTL)
+
+
+# -- what happens to a process ---------------------------------------------------------------------------------
+
+
+@scene
+def stopped(stage: Stage, victim: Actor, other: Actor) -> None:
+    """The holder's process is stopped past its ttl, and wakes when another one is in."""
+    holder = stage.line_up(victim, "H", rival(0), closely=True)
+    stage.decided(holder)
+    waiter = stage.line_up(other, "W", rival(1), patience=TTL + stage.bound)
+    victim.stop()
+    stage.decided(waiter, TTL + stage.bound)
+    victim.resume()
+    stage.over(holder)
+
+
+@scene
+def stopped_in_line(stage: Stage, victim: Actor, other: Actor) -> None:
+    """One that waits is stopped past its ttl; when it wakes, all before it have left and another one is in."""
+    holder = stage.line_up(other, "H", rival(0))
+    stopped = stage.line_up(victim, "W", rival(1), timeout=LONG)
+    last = stage.line_up(other, "C", rival(2), patience=TTL + stage.bound)
+    victim.stop()
+    stage.leave(holder)
+    stage.decided(last, TTL + stage.bound)
+    victim.resume()
+    stage.decided(stopped)
+
+
+@scene
+def stopped_after_a_late_reply(stage: Stage, victim: Actor, other: Actor) -> None:
+    """The reply to the lease's grant took most of the ttl; then the holder is stopped."""
+    proxies = stage.proxies()
+    late = 0.8 * TTL
+    for proxy in proxies:
+        proxy.delay(late, only=OPENS[stage.api], times=1)
+    late_too = {"timeout": LONG, "header_timeout": 2 * late}
+    holder = stage.enter(victim, "H", rival(0), through=True, **late_too)
+    stage.decided(holder, LONG)
+    victim.stop()
+    waiter = stage.line_up(other, "W", rival(1), patience=TTL + stage.bound)
+    stage.decided(waiter, TTL + stage.bound)
+    assert all(proxy.hits for proxy in proxies)
+    victim.resume()
+    stage.over(holder)
+
+
+@scene
+def killed(stage: Stage, victim: Actor, other: Actor) -> None:
+    """A process that holds and one place of it that waits are killed; the next goes in."""
+    stage.decided(stage.line_up(victim, "H", rival(0)))
+    stage.line_up(victim, "W", rival(1))
+    last = stage.line_up(other, "C", rival(2), patience=TTL + stage.bound)
+    stage.kill(victim)
+    stage.decided(last, TTL + stage.bound)
+
+
+# -- what happens on the way -----------------------------------------------------------------------------------
+
+
+@scene
+def reply_to_join_lost(stage: Stage, victim: Actor, other: Actor) -> None:
+    """The place was taken, and the answer is lost."""
+    proxies = stage.proxies()
+    for proxy in proxies:
+        proxy.lose_reply(only=TAKES_A_PLACE[stage.api], times=1)
+    holder = stage.enter(victim, "H", rival(0), through=True)
+    stage.decided(holder)
+    assert all(proxy.hits for proxy in proxies)
+    waiter = stage.line_up(other, "W", rival(1))
+    stage.leave(holder)
+    stage.decided(waiter)
+
+
+@scene
+def reply_to_release_lost(stage: Stage, victim: Actor, other: Actor) -> None:
+    """The place was left, and the answer is lost; the same client comes again."""
+    proxies = stage.proxies()
+    holder = stage.line_up(victim, "H", rival(0), through=True)
+    stage.decided(holder)
+    waiter = stage.line_up(other, "W", rival(1))
+    for proxy in proxies:
+        proxy.lose_reply(only=LEAVES[stage.api], times=1)
+    stage.leave(holder)
+    stage.decided(waiter)
+    assert all(proxy.hits for proxy in proxies)
+    again = stage.line_up(victim, "X", rival(2), client="H", through=True)
+    stage.leave(waiter)
+    stage.decided(again)
+
+
+@scene
+def late_release(stage: Stage, victim: Actor, other: Actor) -> None:
+    """A copy of a release arrives when the same client is in again."""
+    proxies = stage.proxies()
+    holder = stage.line_up(victim, "H", rival(0), through=True)
+    stage.decided(holder)
+    for proxy in proxies:
+        proxy.hold(only=LEAVES[stage.api], times=1)
+    stage.leave(holder, timeout=0.2)
+    stage.over(holder)
+    assert all(proxy.hits for proxy in proxies)
+    again = stage.enter(victim, "X", rival(1), client="H", through=True)
+    stage.decided(again)
+    last = stage.line_up(other, "C", rival(2), patience=2 * stage.bound)
+    for proxy in proxies:
+        proxy.heal()
+    stage.decided(last, TTL / 2)  # not yet, if all is well
+    stage.leave(again)
+    stage.decided(last)
+
+
+@scene
+def late_join(stage: Stage, victim: Actor, other: Actor) -> None:
+    """A copy of a join arrives when the one who sent it has given up."""
+    proxies = stage.proxies()
+    warm_up = stage.line_up(victim, "X", rival(0), client="W", through=True)
+    stage.leave(warm_up)
+    stage.over(warm_up)
+    for proxy in proxies:
+        proxy.hold(only=TAKES_A_PLACE[stage.api], times=1)
+    hurried = stage.enter(victim, "W", rival(1), through=True, timeout=0.3)
+    stage.over(hurried)
+    assert all(proxy.hits for proxy in proxies)
+    for proxy in proxies:
+        proxy.heal()
+    last = stage.enter(other, "C", rival(2), patience=TTL + stage.bound)
+    stage.decided(last, TTL + stage.bound)
+
+
+@scene
+def cut_off(stage: Stage, victim: Actor, other: Actor) -> None:
+    """The holder's network is silent for longer than its ttl; the process runs on."""
+    proxies = stage.proxies()
+    holder = stage.line_up(victim, "H", rival(0), through=True)
+    stage.decided(holder)
+    waiter = stage.line_up(other, "W", rival(1), patience=TTL + stage.bound)
+    for proxy in proxies:
+        proxy.blackhole()
+    stage.decided(waiter, TTL + stage.bound)
+    stage.over(holder)
+    for proxy in proxies:
+        proxy.heal()
