@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from etcd_recipes import Context
 from etcd_recipes.core import runtime
 from tests.properties.history import Wish
-from tests.properties.stage import TTL, Part, Stage
+from tests.properties.stage import LASTING, TTL, Part, Stage
 from tests.properties.subjects import SUBJECTS
 from tests.recipes.operator import TAKES_A_PLACE
 
@@ -135,6 +135,7 @@ class _Chaos:
             patience=None if visit.timeout else PATIENCE,
             stay=visit.stay,
             through=visit.actor == "shaky",
+            ttl=LASTING if visit.actor == "calm" else TTL,
         )
 
     def _break(self, how: str) -> None:

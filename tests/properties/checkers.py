@@ -1,6 +1,6 @@
 """The properties: pure functions over a History; each gives what contradicts it, nothing when all is well.
 
-    exclusion   nobody was seen to believe in a hold beside one who excludes it
+    exclusion   nobody believed in a hold, or was promised one, beside one who excludes it
     notice      a loss was known before the next grant: until the end of what it was promised nobody else was
                 in, and one whose key was taken learned of it within ttl/3 + 0.5 s
     tokens      of two that exclude each other, the later one has the greater token
@@ -24,24 +24,36 @@ Checker = Callable[[History], Iterator[str]]
 
 
 def exclusion(history: History) -> Iterator[str]:
-    """At each grant look at all who were seen to be in."""
-    entered = [visit for visit in history.visits if visit.was_in]
-    for visit in entered:
-        inside = [v for v in entered if v is visit or _in_at(_granted(visit), v, v.seen_until)]
-        if not history.may(_wishes(inside)):
-            yield f"in at once: {_names(inside)}"
+    """At each grant look at all who were in: by what they saw and, where they lost nothing, were promised."""
+
+    def until(visit: Visit) -> float:
+        return visit.ours_until if visit.told is None else visit.seen_until
+
+    for _, inside in _together(history, until):
+        yield f"in at once: {_names(inside)}"
 
 
 def notice(history: History) -> Iterator[str]:
-    """At each grant look at all who had been promised to be in, and at the time that bad news took."""
+    """At each grant look at those who lost, by what they had been promised; and at the time bad news took."""
+    for visit, inside in _together(history, lambda visit: visit.ours_until):
+        unaware = [v for v in inside if v.told is not None]
+        if unaware:
+            yield f"{visit.who} was in while it was promised to others: {_names(unaware)}"
+    for visit in history.visits:
+        if visit.granted is not None:
+            yield from _late_news(visit, history.ttl)
+
+
+def _together(
+    history: History, until: Callable[[Visit], float]
+) -> Iterator[tuple[Visit, list[Visit]]]:
+    """Give who went in, with all who were in at that moment, where the rule forbids it."""
     entered = [visit for visit in history.visits if visit.granted is not None]
     for visit in filter(lambda v: v.was_in, entered):
-        inside = [v for v in entered if v is visit or _in_at(_granted(visit), v, v.ours_until)]
-        unaware = [v for v in inside if v.seen_until < _granted(visit) or v.told is not None]
-        if unaware and not history.may(_wishes(inside)):
-            yield f"{visit.who} was in while it was promised to others: {_names(unaware)}"
-    for visit in entered:
-        yield from _late_news(visit, history.ttl)
+        moment = _granted(visit)
+        inside = [v for v in entered if v is visit or _granted(v) <= moment < until(v)]
+        if not history.may(_wishes(inside)):
+            yield visit, inside
 
 
 def _late_news(visit: Visit, ttl: float) -> Iterator[str]:
@@ -103,10 +115,6 @@ def broken(history: History) -> dict[str, list[str]]:
     """Give the properties that the history contradicts, with what contradicts them."""
     found = {name: list(check(history)) for name, check in PROPERTIES.items()}
     return {name: faults for name, faults in found.items() if faults}
-
-
-def _in_at(moment: float, visit: Visit, until: float) -> bool:
-    return _granted(visit) <= moment < until
 
 
 def _granted(visit: Visit) -> float:

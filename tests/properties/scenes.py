@@ -12,7 +12,7 @@ from tests.properties.company import Actor
 from tests.properties.stage import TTL, Stage, mixed, rival
 from tests.recipes.operator import TAKES_A_PLACE
 
-__all__ = ["LONG", "SCENES"]
+__all__ = ["LONG", "SCENES", "SHORT"]
 
 Scene = Callable[[Stage, Actor, Actor], None]
 
@@ -99,7 +99,7 @@ def place_removed(stage: Stage, victim: Actor, other: Actor) -> None:
 @scene
 def hold_removed(stage: Stage, victim: Actor, other: Actor) -> None:
     """The key of one that holds is deleted, and the next goes in."""
-    holder = stage.line_up(victim, "H", rival(0))
+    holder = stage.line_up(victim, "H", rival(0), ttl=TTL)
     stage.decided(holder)
     waiter = stage.line_up(other, "W", rival(1))
     stage.remove(holder)
@@ -110,9 +110,9 @@ def hold_removed(stage: Stage, victim: Actor, other: Actor) -> None:
 @scene
 def lease_revoked(stage: Stage, victim: Actor, other: Actor) -> None:
     """The lease of one that holds is revoked, and of one that waits."""
-    holder = stage.line_up(victim, "H", rival(0))
+    holder = stage.line_up(victim, "H", rival(0), ttl=TTL)
     stage.decided(holder)
-    robbed = stage.line_up(victim, "W", rival(1))
+    robbed = stage.line_up(victim, "W", rival(1), ttl=TTL)
     last = stage.line_up(other, "C", rival(2))
     stage.revoke(robbed)
     stage.revoke(holder)
@@ -126,7 +126,7 @@ def lease_revoked(stage: Stage, victim: Actor, other: Actor) -> None:
 @scene
 def stopped(stage: Stage, victim: Actor, other: Actor) -> None:
     """The holder's process is stopped past its ttl, and wakes when another one is in."""
-    holder = stage.line_up(victim, "H", rival(0), closely=True)
+    holder = stage.line_up(victim, "H", rival(0), closely=True, ttl=TTL)
     stage.decided(holder)
     waiter = stage.line_up(other, "W", rival(1), patience=TTL + stage.bound)
     victim.stop()
@@ -139,7 +139,7 @@ def stopped(stage: Stage, victim: Actor, other: Actor) -> None:
 def stopped_in_line(stage: Stage, victim: Actor, other: Actor) -> None:
     """One that waits is stopped past its ttl; when it wakes, all before it have left and another one is in."""
     holder = stage.line_up(other, "H", rival(0))
-    stopped = stage.line_up(victim, "W", rival(1), timeout=LONG)
+    stopped = stage.line_up(victim, "W", rival(1), timeout=LONG, ttl=TTL)
     last = stage.line_up(other, "C", rival(2), patience=TTL + stage.bound)
     victim.stop()
     stage.leave(holder)
@@ -155,7 +155,7 @@ def stopped_after_a_late_reply(stage: Stage, victim: Actor, other: Actor) -> Non
     late = 0.8 * TTL
     for proxy in proxies:
         proxy.delay(late, only=OPENS[stage.api], times=1)
-    late_too = {"timeout": LONG, "header_timeout": 2 * late}
+    late_too = {"timeout": LONG, "ttl": TTL, "header_timeout": 2 * late}
     holder = stage.enter(victim, "H", rival(0), through=True, **late_too)
     stage.decided(holder, LONG)
     victim.stop()
@@ -169,8 +169,8 @@ def stopped_after_a_late_reply(stage: Stage, victim: Actor, other: Actor) -> Non
 @scene
 def killed(stage: Stage, victim: Actor, other: Actor) -> None:
     """A process that holds and one place of it that waits are killed; the next goes in."""
-    stage.decided(stage.line_up(victim, "H", rival(0)))
-    stage.line_up(victim, "W", rival(1))
+    stage.decided(stage.line_up(victim, "H", rival(0), ttl=TTL))
+    stage.line_up(victim, "W", rival(1), ttl=TTL)
     last = stage.line_up(other, "C", rival(2), patience=TTL + stage.bound)
     stage.kill(victim)
     stage.decided(last, TTL + stage.bound)
@@ -235,12 +235,12 @@ def late_release(stage: Stage, victim: Actor, other: Actor) -> None:
 def late_join(stage: Stage, victim: Actor, other: Actor) -> None:
     """A copy of a join arrives when the one who sent it has given up."""
     proxies = stage.proxies()
-    warm_up = stage.line_up(victim, "X", rival(0), client="W", through=True)
+    warm_up = stage.line_up(victim, "X", rival(0), client="W", through=True, ttl=TTL)
     stage.leave(warm_up)
     stage.over(warm_up)
     for proxy in proxies:
         proxy.hold(only=TAKES_A_PLACE[stage.api], times=1)
-    hurried = stage.enter(victim, "W", rival(1), through=True, timeout=0.3)
+    hurried = stage.enter(victim, "W", rival(1), through=True, timeout=0.3, ttl=TTL)
     stage.over(hurried)
     assert all(proxy.hits for proxy in proxies)
     for proxy in proxies:
@@ -253,7 +253,7 @@ def late_join(stage: Stage, victim: Actor, other: Actor) -> None:
 def cut_off(stage: Stage, victim: Actor, other: Actor) -> None:
     """The holder's network is silent for longer than its ttl; the process runs on."""
     proxies = stage.proxies()
-    holder = stage.line_up(victim, "H", rival(0), through=True)
+    holder = stage.line_up(victim, "H", rival(0), through=True, ttl=TTL)
     stage.decided(holder)
     waiter = stage.line_up(other, "W", rival(1), patience=TTL + stage.bound)
     for proxy in proxies:

@@ -24,7 +24,7 @@ from tests.properties.subjects import SUBJECTS, Subject
 from tests.recipes.operator import remove
 from tests.tools import eventually
 
-__all__ = ["BOUND", "TTL", "Part", "Place", "Play", "Stage", "mixed", "rival"]
+__all__ = ["BOUND", "LASTING", "TTL", "Part", "Place", "Play", "Stage", "mixed", "rival"]
 
 BOUND = 4.0
 """Seconds within which a patient visitor must get in when nobody is in its way; it takes milliseconds."""
@@ -33,6 +33,10 @@ GONE = 2.5
 """Seconds, beside the ttl where one must end, within which nothing is left."""
 
 TTL = 2.0
+"""Seconds; the server's least. For those whose lease is to end, or whose loss is to be noticed soon."""
+
+LASTING = 10.0
+"""Seconds; the ttl of all others, whose leases outlive a machine that stands still for a while."""
 
 _numbers = itertools.count(1)
 
@@ -113,7 +117,7 @@ class Stage:
         self._company = company
         self._variant = variant
         self._number = next(_numbers)
-        self._operator = Client(place.endpoint, api=place.api)  # type: ignore[arg-type]
+        self._operator = Client(place.endpoint, api=place.api, header_timeout=5.0)  # type: ignore[arg-type]
         self.plays = [Play(SUBJECTS[name], f"stage-{self._number}-{name}") for name in subjects]
         self._store = self._operator._sessions.store
         self._actors: list[Actor] = []
@@ -156,7 +160,7 @@ class Stage:
         closely: bool = False,
         through: bool = False,
         header_timeout: float = 1.0,
-        ttl: float = TTL,
+        ttl: float = LASTING,
     ) -> Part:
         """Have one enter; it must get in within `patience`, or may give up after `timeout`.
 
@@ -200,127 +204,6 @@ class Stage:
         """Note its key when there is a new one; a broken variant may have been in and out by now."""
         part.waits_at = next(iter(set(self._below(part.play.lines[0])) - before), "")
         return part.waits_at != "" or part.over
-
-    def decided(self) -> bool:
-        """True when it was let in, or gave up, or is no more."""
-        return self.actor.over or any("granted" in r or "gave_up" in r for r in self.reports)
-
-    @property
-    def over(self) -> bool:
-        return self.actor.over or any("over" in r for r in self.reports)
-
-    def visit(self) -> Visit:
-        fixed = {"wish": self.wish, "patience": self.patience}
-        return visit_of(self.who, [*self.reports, *self.acts], **fixed)
-
-
-Parts = Sequence[Part]
-
-
-class Stage:
-    """Directs a scene; made for each, closed with `with`."""
-
-    def __init__(
-        self,
-        company: Company,
-        place: Place,
-        subjects: Iterable[str],
-        variant: str | None = None,
-        *,
-        bound: float = BOUND,
-    ) -> None:
-        self.place = place
-        self.bound = bound
-        self._company = company
-        self._variant = variant
-        self._number = next(_numbers)
-        self._operator = Client(place.endpoint, api=place.api)  # type: ignore[arg-type]
-        self.plays = [Play(SUBJECTS[name], f"stage-{self._number}-{name}") for name in subjects]
-        self._store = self._operator._sessions.store
-        self._actors: list[Actor] = []
-        self._ends_by_ttl = False
-
-    @property
-    def api(self) -> str:
-        return self.place.api
-
-    def actor(self) -> Actor:
-        actor = self._company.actor(self._variant)
-        self._actors.append(actor)
-        return actor
-
-    def proxies(self) -> list[FaultProxy]:
-        """Put a proxy before the server for each subject; `enter` takes it with ``through=True``."""
-        for play in self.plays:
-            play.proxy = FaultProxy(self.place.endpoint)
-        return [play.proxy for play in self.plays if play.proxy is not None]
-
-    # -- what visitors do ----------------------------------------------------------------------------------
-
-    def enter(
-        self, actor: Actor, who: str, wish: Callable[[Subject], Wish], **how: Any
-    ) -> list[Part]:
-        """Have one enter at each subject; see `enter_one`."""
-        return [self.enter_one(play, actor, who, wish(play.subject), **how) for play in self.plays]
-
-    def enter_one(
-        self,
-        play: Play,
-        actor: Actor,
-        who: str,
-        wish: Wish,
-        *,
-        client: str | None = None,
-        patience: float | None = None,
-        timeout: float | None = None,
-        stay: float | None = None,
-        closely: bool = False,
-        through: bool = False,
-        header_timeout: float = 1.0,
-        ttl: float = TTL,
-    ) -> Part:
-        """Have one enter; it must get in within `patience`, or may give up after `timeout`.
-
-        It stays until told to leave, or so many seconds. `client` is whose client it shares, `through`
-        says that the way to etcd is the subject's proxy.
-        """
-        if timeout is None and patience is None:
-            patience = self.bound
-        part = Part(next(_numbers), who, play, actor, wish, patience)
-        play.parts.append(part)
-        proxy = play.proxy if through else None
-        name = f"{self._number} {client or who}"
-        actor.say(
-            "enter",
-            visit=part.number,
-            client=name if proxy is None else f"{name} {play.name}",
-            endpoint=self.place.endpoint if proxy is None else proxy.endpoint,
-            api=self.api,
-            header_timeout=header_timeout,
-            subject=play.subject.name,
-            name=play.name,
-            wish=asdict(wish),
-            ttl=ttl,
-            timeout=timeout or patience,
-            stay=stay,
-            closely=closely,
-        )
-        return part
-
-    def line_up(self, actor: Actor, who: str, wish: Callable[[Subject], Wish], **how: Any) -> Parts:
-        """Have one enter, and wait until it stands in the line behind all others."""
-        before = {play.name: set(self._below(play.lines[0])) for play in self.plays}
-        parts = self.enter(actor, who, wish, **how)
-        for part in parts:
-            part.waits_at = eventually(
-                lambda part=part: self._new_key(part, before[part.play.name]),  # type: ignore[misc]
-                what=f"{who}'s place in the line of {part.play.name}",
-            )
-        return parts
-
-    def _new_key(self, part: Part, before: set[str]) -> str | None:
-        assert not part.over, f"{part.who} did not even wait: {part.reports}"
-        return next(iter(set(self._below(part.play.lines[0])) - before), None)
 
     def decided(self, parts: Parts, within: float | None = None) -> None:
         """Wait until each was let in, or gave up; or its patience is over."""

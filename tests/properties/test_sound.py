@@ -11,7 +11,7 @@ import pytest
 from etcd_recipes.testing import EtcdProcess
 from tests.properties import chaos
 from tests.properties.company import Company
-from tests.properties.scenes import LONG, SCENES
+from tests.properties.scenes import LONG, SCENES, SHORT
 from tests.properties.stage import Place, Stage, rival
 from tests.properties.subjects import SUBJECTS
 from tests.tools import Job, long
@@ -67,16 +67,16 @@ def test_no_restart_of_the_server_breaks_a_property(company: Company) -> None:
             stack.enter_context(Stage(company, Place(server.endpoint, api), SUBJECTS))
             for api in APIS
         ]
+        patient = {"patience": LONG, "stay": SHORT}
         others = []
         for stage in stages:
             holder = stage.line_up(stage.actor(), "H", rival(0), stay=1.0)
             stage.decided(holder)
             others.append(stage.actor())
-            stage.line_up(others[-1], "W", rival(1), patience=LONG)
-            stage.line_up(others[-1], "C", rival(2), patience=LONG)
+            stage.line_up(others[-1], "W", rival(1), **patient)
+            stage.line_up(others[-1], "C", rival(2), **patient)
         server.kill()
         server.start()
         for stage, other in zip(stages, others, strict=True):
-            stage.over([part for part in stage.parts() if part.who == "H"])
-            stage.decided(stage.parts(), LONG)
+            stage.over(stage.parts(), 2 * LONG)
             assert not (found := stage.verdict(other)), f"{found}\n{stage.story()}"
