@@ -22,7 +22,7 @@ from tests.properties.subjects import SUBJECTS, Held
 
 __all__ = ["nursery"]
 
-OFTEN = 0.005
+OFTEN = 0.02
 """Seconds between two looks at a hold."""
 
 Report = Callable[..., None]

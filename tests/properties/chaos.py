@@ -13,19 +13,25 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from etcd_recipes import Context
 from etcd_recipes.core import runtime
+from etcd_recipes.testing import FaultProxy
 from tests.properties.history import Wish
 from tests.properties.stage import LASTING, TTL, Part, Stage
 from tests.properties.subjects import SUBJECTS
 from tests.recipes.operator import TAKES_A_PLACE
+from tests.tools import eventually
 
 __all__ = ["Step", "draw", "play"]
 
 PATIENCE = 20.0
 """Seconds for a visit of the calm one, in a line that is never empty and waits for the dead more than once."""
+
+WHILE = 0.2
+"""Seconds that a fault waits for somebody whom it hits."""
 
 PER_SECOND = 6
 """Visits to each subject."""
@@ -81,7 +87,7 @@ def _visit(rng: random.Random, number: int, at: float, subject: str) -> list[Ste
         client=rng.randrange(2),
         wish=rng.choice(SUBJECTS[subject].mixed),
         timeout=rng.choice([0.2, 1.0, 5.0]) if hurried else None,
-        stay=rng.uniform(0.001, 0.06),
+        stay=rng.uniform(0.001, 0.06) if actor == "calm" else rng.uniform(0.05, 0.3),
     )
     steps = [Step(at, "arrive", number, arrival)]
     if hurried and rng.random() < 0.4:
@@ -104,11 +110,15 @@ class _Chaos:
         self._stage = stage
         self._rng = random.Random(seed)
         self._plays = {play.subject.name: play for play in stage.plays}
-        self._actors = {name: stage.actor() for name in ("calm", "shaky", "mortal")}
+        self._actors = {
+            "calm": stage.other,
+            "shaky": stage.actor(),
+            "mortal": stage.actor(),
+        }
         self._parts: dict[int, Part] = {}
         self._proxies = stage.proxies()
         self._acts = {
-            "stop": self._actors["shaky"].stop,
+            "stop": self._stop,
             "resume": self._actors["shaky"].resume,
             "kill": self._kill,
             "take": self._take,
@@ -132,14 +142,16 @@ class _Chaos:
             visit.wish,
             client=f"{visit.actor}-{visit.client}",
             timeout=visit.timeout,
-            patience=None if visit.timeout else PATIENCE,
             stay=visit.stay,
             through=visit.actor == "shaky",
             ttl=LASTING if visit.actor == "calm" else TTL,
         )
 
     def _break(self, how: str) -> None:
-        proxy = self._rng.choice(self._proxies)
+        for proxy in self._proxies:
+            self._break_one(proxy, how)
+
+    def _break_one(self, proxy: FaultProxy, how: str) -> None:
         match how:
             case "lose a join":
                 proxy.lose_reply(only=TAKES_A_PLACE[self._stage.api], times=1)
@@ -154,19 +166,33 @@ class _Chaos:
             case _:
                 proxy.heal()
 
+    def _stop(self) -> None:
+        self._inside("shaky")
+        self._actors["shaky"].stop()
+
     def _kill(self) -> None:
+        self._inside("mortal")
         self._stage.kill(self._actors["mortal"])
         self._actors["mortal"] = self._stage.actor()
 
     def _take(self) -> None:
-        """Delete the key of one that holds, or held a moment ago."""
-        shaky = [p for p in self._parts.values() if "shaky" in p.who and p.told("place")]
-        inside = [part for part in shaky if not part.over]
-        if inside:
+        """Delete the key of one that holds."""
+        if inside := self._inside("shaky"):
             self._stage.take(self._rng.choice(inside))
+
+    def _inside(self, actor: str) -> list[Part]:
+        """Give who of this actor holds; waits a while for somebody to do so."""
+
+        def look() -> list[Part]:
+            mine = [part for part in self._parts.values() if part.actor is self._actors[actor]]
+            return [part for part in mine if part.told("place") and not part.over]
+
+        with suppress(AssertionError):
+            return eventually(look, WHILE)
+        return []
 
     def end(self) -> dict[str, list[str]]:
         for proxy in self._proxies:
             proxy.heal()
         self._stage.over([part for part in self._parts.values() if not part.actor.over], PATIENCE)
-        return self._stage.verdict(self._actors["calm"])
+        return self._stage.verdict()

@@ -63,8 +63,7 @@ class Actor:
         self._ears.join(5)
 
     def close(self, patience: float = 0.0) -> None:
-        """End the process: at once, or when it had so many seconds to end as a program does."""
-        self.say("end")
+        """Kill the process, when it had so many seconds to end by itself."""
         self._ears.join(patience)
         self.kill()
         self._channel.close()

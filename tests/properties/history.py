@@ -46,7 +46,7 @@ class Visit:
 
     who: str
     wish: Wish = ALONE
-    patience: float | None = None  # it must get in within so many seconds; None: it may go without
+    patient: bool = False  # it waits until it is let in
     began: float = 0.0
     granted: float | None = None
     token: int = 0
@@ -57,6 +57,7 @@ class Visit:
     pause: float = 0.0  # the longest time between two looks: how long this process stood still
     leaving: float | None = None
     gave_up: float | None = None
+    late: float | None = None  # so many seconds after its way was free it was not in yet
     why: str = ""
     taken: float | None = None  # an operator took its key, or its lease
     taken_by: int = 0  # the revision at which it was certainly gone

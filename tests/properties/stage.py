@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-from etcd_recipes import Client, Context
+from etcd_recipes import Client, Context, LeaseNotFound
 from etcd_recipes.core import runtime
 from etcd_recipes.testing import FaultProxy
 from tests.properties.checkers import broken
@@ -22,12 +22,17 @@ from tests.properties.company import Actor, Company
 from tests.properties.history import History, Visit, Wish, visit_of
 from tests.properties.subjects import SUBJECTS, Subject
 from tests.recipes.operator import remove
-from tests.tools import eventually
 
-__all__ = ["BOUND", "LASTING", "TTL", "Part", "Place", "Play", "Stage", "mixed", "rival"]
+__all__ = ["BOUND", "LASTING", "TTL", "Part", "Place", "Play", "Stage", "end", "mixed", "rival"]
 
-BOUND = 4.0
-"""Seconds within which a patient visitor must get in when nobody is in its way; it takes milliseconds."""
+BOUND = 8.0
+"""Seconds within which a patient visitor must get in when nobody is in its way.
+
+It takes milliseconds; a waiter that missed a departure would look again by itself after ten seconds.
+"""
+
+SETTLING = 1.5
+"""Seconds to wait for what shows more when it has happened, and nothing false when it has not."""
 
 GONE = 2.5
 """Seconds, beside the ttl where one must end, within which nothing is left."""
@@ -72,7 +77,7 @@ class Part:
     play: Play
     actor: Actor
     wish: Wish
-    patience: float | None
+    patient: bool
     acts: list[dict[str, Any]] = field(default_factory=list)
     waits_at: str = ""  # its key, seen in the line
 
@@ -93,8 +98,8 @@ class Part:
         return self.actor.over or any("over" in r for r in self.reports)
 
     def visit(self) -> Visit:
-        fixed = {"wish": self.wish, "patience": self.patience}
-        return visit_of(self.who, [*self.reports, *self.acts], **fixed)
+        seen = [*self.reports, *self.acts]
+        return visit_of(self.who, seen, wish=self.wish, patient=self.patient)
 
 
 Parts = Sequence[Part]
@@ -108,12 +113,14 @@ class Stage:
         company: Company,
         place: Place,
         subjects: Iterable[str],
-        variant: str | None = None,
+        pair: tuple[Actor, Actor],
         *,
+        variant: str | None = None,
         bound: float = BOUND,
     ) -> None:
         self.place = place
         self.bound = bound
+        self.one, self.other = pair
         self._company = company
         self._variant = variant
         self._number = next(_numbers)
@@ -128,6 +135,7 @@ class Stage:
         return self.place.api
 
     def actor(self) -> Actor:
+        """Start an actor of the scene's own, which ends with it."""
         actor = self._company.actor(self._variant)
         self._actors.append(actor)
         return actor
@@ -154,7 +162,6 @@ class Stage:
         wish: Wish,
         *,
         client: str | None = None,
-        patience: float | None = None,
         timeout: float | None = None,
         stay: float | None = None,
         closely: bool = False,
@@ -162,14 +169,13 @@ class Stage:
         header_timeout: float = 1.0,
         ttl: float = LASTING,
     ) -> Part:
-        """Have one enter; it must get in within `patience`, or may give up after `timeout`.
+        """Have one enter; it stays until told to leave, or so many seconds.
 
-        It stays until told to leave, or so many seconds. `client` is whose client it shares, `through`
-        says that the way to etcd is the subject's proxy.
+        It is patient, and must get in, unless it has a `timeout` or a short lease. `client` is whose
+        client it shares, `through` says that its way to etcd is the subject's proxy.
         """
-        if timeout is None and patience is None:
-            patience = self.bound
-        part = Part(next(_numbers), who, play, actor, wish, patience)
+        patient = timeout is None and ttl >= LASTING
+        part = Part(next(_numbers), who, play, actor, wish, patient)
         play.parts.append(part)
         proxy = play.proxy if through else None
         name = f"{self._number} {client or who}"
@@ -184,7 +190,7 @@ class Stage:
             name=play.name,
             wish=asdict(wish),
             ttl=ttl,
-            timeout=timeout or patience,
+            timeout=timeout,
             stay=stay,
             closely=closely,
         )
@@ -197,7 +203,8 @@ class Stage:
         for part in parts:
             there = before[part.play.name]
             what = f"{who}'s place in the line of {part.play.name}"
-            eventually(lambda p=part, b=there: self._stands(p, b), what=what)  # type: ignore[misc]
+            stands = self._wait(lambda p=part, b=there: self._stands(p, b), BOUND)  # type: ignore[misc]
+            assert stands, f"no {what}"
         return parts
 
     def _stands(self, part: Part, before: set[str]) -> bool:
@@ -205,19 +212,29 @@ class Stage:
         part.waits_at = next(iter(set(self._below(part.play.lines[0])) - before), "")
         return part.waits_at != "" or part.over
 
-    def decided(self, parts: Parts, within: float | None = None) -> None:
-        """Wait until each was let in, or gave up; or its patience is over."""
-        self._wait(lambda: all(part.decided for part in parts), within or self.bound)
+    def decided(self, parts: Parts, within: float = 0.0) -> None:
+        """Wait until each was let in, or gave up; `within` is what it may take beside the bound."""
+        within += self.bound
+        if not self._wait(lambda: all(part.decided for part in parts), within):
+            for part in parts:
+                if not part.decided:
+                    part.acts.append({"late": within})
 
-    def over(self, parts: Parts, within: float | None = None) -> None:
-        """Wait until each has left, or has learned that it lost."""
-        self._wait(lambda: all(part.over for part in parts), within or self.bound)
+    def not_yet(self, parts: Parts) -> None:
+        """Give them a moment in which they might get in, though they should not."""
+        self._wait(lambda: any(part.decided for part in parts), 0.5)
+
+    def over(self, parts: Parts, within: float = 0.0) -> None:
+        """Wait until each has been in and has left, or has learned that it lost."""
+        self.decided(parts, within)
+        self._wait(lambda: all(part.over for part in parts), within + SETTLING)
 
     def _wait(self, condition: Callable[[], bool], within: float) -> bool:
-        try:
-            return eventually(condition, within)
-        except AssertionError:
-            return False
+        """Wait for the condition, more gently than `eventually`; tell whether it came true."""
+        patience = Context(within)
+        while not (met := condition()) and not patience.wait(0.02):
+            pass
+        return met
 
     def cancel(self, parts: Parts) -> None:
         for part in parts:
@@ -247,7 +264,10 @@ class Stage:
         leases = {self._key(p).rpartition("/")[2].partition("-")[0] for p in parts}
         with self._taking(parts):
             for lease in leases:
-                self._operator.v3.lease.revoke(int(lease, 16))
+                with suppress(
+                    LeaseNotFound
+                ):  # it has ended by itself, on a machine that stood still
+                    self._operator.v3.lease.revoke(int(lease, 16))
 
     def take(self, part: Part) -> None:
         """Delete the key of one that holds, if it is still there for the same visit."""
@@ -297,10 +317,10 @@ class Stage:
     def _left(self, play: Play) -> tuple[str, ...]:
         return tuple(key for line in play.lines for key in self._below(line))
 
-    def verdict(self, actor: Actor) -> dict[str, list[str]]:
+    def verdict(self) -> dict[str, list[str]]:
         """End all visits, look what is left, have a fresh one enter, and give the broken properties."""
         left = self._empty()
-        self.over(self.enter(actor, "fresh", rival(0), stay=0.001))
+        self.over(self.enter(self.other, "fresh", rival(0), stay=0.001))
         found: dict[str, list[str]] = {}
         for play in self.plays:
             visits = tuple(part.visit() for part in play.parts)
@@ -311,8 +331,9 @@ class Stage:
 
     def _empty(self) -> dict[str, tuple[str, ...]]:
         parts = [part for part in self.parts() if not part.over]
+        self.cancel(parts)
         self.leave(parts)
-        self.over(parts)
+        self._wait(lambda: all(part.over for part in parts), self.bound)
         bound = GONE + (TTL if self._ends_by_ttl else 0)
         self._wait(lambda: not any(self._left(play) for play in self.plays), bound)
         return {play.name: self._left(play) for play in self.plays}
@@ -325,14 +346,19 @@ class Stage:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        for actor in self._actors:
-            actor.say("end")
-        for actor in self._actors:
-            actor.close(patience=3.0)
+        end(self._actors)
         for play in self.plays:
             if play.proxy is not None:
                 play.proxy.close()
         self._operator.close()
+
+
+def end(actors: Iterable[Actor]) -> None:
+    """Have them end as programs do, so that no lease of theirs lives on; those who cannot are killed."""
+    for actor in actors:
+        actor.say("end")
+    for actor in actors:
+        actor.close(patience=3.0)
 
 
 def rival(number: int) -> Callable[[Subject], Wish]:

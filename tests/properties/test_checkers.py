@@ -82,12 +82,12 @@ def test_one_that_was_told_in_time_had_no_promise_left() -> None:
     assert not found(lost("a", 1, believed=2.0, promised=4.0, told=2.4), stay("b", 2.6, 3, place=2))
 
 
-def test_an_operator_may_let_two_in_for_a_third_of_the_ttl() -> None:
+def test_an_operator_may_let_two_in_for_a_while() -> None:
     robbed = lost("a", 1, believed=2.9, promised=4.0, told=3.0)
     robbed = replace(robbed, taken=2.0, taken_by=50)
     assert not found(robbed, stay("b", 2.1, 4, place=2))
-    assert found(replace(robbed, believed=3.6, told=3.7), stay("b", 2.1, 4, place=2)) == {"notice"}
-    assert not found(replace(robbed, believed=3.6, told=3.7, pause=0.6), stay("b", 2.1, 4, place=2))
+    assert found(replace(robbed, believed=4.6, told=4.7), stay("b", 2.1, 4, place=2)) == {"notice"}
+    assert not found(replace(robbed, believed=4.6, told=4.7, pause=0.8), stay("b", 2.1, 4, place=2))
 
 
 def test_one_whose_place_was_taken_before_it_went_in_is_refused() -> None:
@@ -142,11 +142,13 @@ def test_one_that_went_in_slowly_was_not_overtaken() -> None:
 
 
 def test_the_patient_must_get_in() -> None:
-    assert found(Visit("a", patience=3.0, gave_up=3.0, why="timeout")) == {"liveness"}
-    assert found(Visit("a", patience=3.0)) == {"liveness"}
+    waits = Visit("a", patient=True)
+    assert found(waits) == {"liveness"}
+    assert found(replace(waits, gave_up=3.0, why="SessionLost")) == {"liveness"}
+    assert found(stay("a", 5, 6, place=1, patient=True, late=4.0)) == {"liveness"}
     assert not found(Visit("a", gave_up=3.0))
-    assert not found(Visit("a", patience=3.0, killed=1.0))
-    assert not found(Visit("a", patience=3.0, taken=1.0, gave_up=1.1))
+    assert not found(replace(waits, killed=1.0))
+    assert not found(replace(waits, taken=1.0, gave_up=1.1))
 
 
 def test_nothing_may_be_left() -> None:

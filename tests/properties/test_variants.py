@@ -5,18 +5,24 @@ from __future__ import annotations
 from etcd_recipes.testing import EtcdProcess
 from tests.properties.company import Company
 from tests.properties.scenes import SCENES
-from tests.properties.stage import Place, Stage
+from tests.properties.stage import BOUND, Place, Stage, end
 from tests.properties.variants import VARIANTS
 from tests.tools import Job
+
+SOON = 2.0
+"""Seconds to wait for what a variant that hangs will not do."""
 
 
 def caught(company: Company, place: Place, name: str) -> str:
     """Play a variant's scene; gives what is wrong with the suite, or nothing."""
     variant = VARIANTS[name]
-    with Stage(company, place, variant.subjects, name, bound=1.5) as stage:
-        victim, other = stage.actor(), stage.actor()
-        SCENES[variant.scene](stage, victim, other)
-        found = stage.verdict(other)
+    actor = company.actor(name)
+    pair = actor, actor  # to etcd, each client is a process of its own
+    bound = SOON if "liveness" in variant.breaks else BOUND
+    with Stage(company, place, variant.subjects, pair, variant=name, bound=bound) as stage:
+        SCENES[variant.scene](stage)
+        found = stage.verdict()
+        end(pair)
         if set(found) & set(variant.breaks):
             return ""
         return f"{name} was not caught for {variant.breaks}: {found}\n{stage.story()}"
