@@ -50,8 +50,7 @@ def hand_over(stage: Stage) -> None:
         )
     ]
     stage.leave(first)
-    for parts in waiting:
-        stage.over(parts)
+    stage.over([part for parts in waiting for part in parts])
 
 
 @scene
@@ -104,7 +103,7 @@ def hold_removed(stage: Stage) -> None:
     waiter = stage.line_up(stage.other, "W", rival(1))
     stage.remove(holder)
     stage.decided(waiter)
-    stage.over(holder, 2 * TTL)
+    stage.over(holder, TTL)
 
 
 @scene
@@ -117,7 +116,7 @@ def lease_revoked(stage: Stage) -> None:
     stage.revoke(robbed)
     stage.revoke(holder)
     stage.decided(last)
-    stage.over([*holder, *robbed], 2 * TTL)
+    stage.over([*holder, *robbed], TTL)
 
 
 # -- what happens to a process ---------------------------------------------------------------------------------

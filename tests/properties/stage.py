@@ -212,13 +212,15 @@ class Stage:
         part.waits_at = next(iter(set(self._below(part.play.lines[0])) - before), "")
         return part.waits_at != "" or part.over
 
-    def decided(self, parts: Parts, within: float = 0.0) -> None:
+    def decided(self, parts: Parts, within: float = 0.0) -> bool:
         """Wait until each was let in, or gave up; `within` is what it may take beside the bound."""
         within += self.bound
         if not self._wait(lambda: all(part.decided for part in parts), within):
             for part in parts:
                 if not part.decided:
                     part.acts.append({"late": within})
+            return False
+        return True
 
     def not_yet(self, parts: Parts) -> None:
         """Give them a moment in which they might get in, though they should not."""
@@ -226,8 +228,8 @@ class Stage:
 
     def over(self, parts: Parts, within: float = 0.0) -> None:
         """Wait until each has been in and has left, or has learned that it lost."""
-        self.decided(parts, within)
-        self._wait(lambda: all(part.over for part in parts), within + SETTLING)
+        if self.decided(parts, within):
+            self._wait(lambda: all(part.over for part in parts), within + SETTLING)
 
     def _wait(self, condition: Callable[[], bool], within: float) -> bool:
         """Wait for the condition, more gently than `eventually`; tell whether it came true."""
@@ -320,7 +322,8 @@ class Stage:
     def verdict(self) -> dict[str, list[str]]:
         """End all visits, look what is left, have a fresh one enter, and give the broken properties."""
         left = self._empty()
-        self.over(self.enter(self.other, "fresh", rival(0), stay=0.001))
+        if not any(left.values()):
+            self.over(self.enter(self.other, "fresh", rival(0), stay=0.001))
         found: dict[str, list[str]] = {}
         for play in self.plays:
             visits = tuple(part.visit() for part in play.parts)
