@@ -146,6 +146,11 @@ class Stage:
             play.proxy = FaultProxy(self.place.endpoint)
         return [play.proxy for play in self.plays if play.proxy is not None]
 
+    def struck(self) -> None:
+        """Wait until the fault has hit a request of each subject; a scene without it would show nothing."""
+        proxies = [play.proxy for play in self.plays if play.proxy is not None]
+        assert self._wait(lambda: all(proxy.hits for proxy in proxies), BOUND), "no fault was met"
+
     # -- what visitors do ----------------------------------------------------------------------------------
 
     def enter(
