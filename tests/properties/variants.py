@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any, Self
 
 from etcd_recipes import Context
-from etcd_recipes.coordination import contenders, hold, line, session
+from etcd_recipes.coordination import contenders, handle, line, session
 from etcd_recipes.core import runtime
 from etcd_recipes.core.store import Batch, Entry, Feed, Renewal, Standing
 from etcd_recipes.core.v3.store import V3Grant, V3Store
@@ -64,7 +64,7 @@ def no_look_at_the_own_place() -> None:
     _keep_no_watch_over_keys()
 
     def standing(
-        self: V3Store, line: str, mine: Entry, ctx: Context, *, ahead: int | None
+        self: V3Store, line: str, mine: Entry, ctx: Context, *, ahead: int | None, **_: object
     ) -> Standing:
         now = self.list(f"{line}/", ctx)
         there = [entry for entry in now.entries if entry.created < mine.created]
@@ -78,8 +78,8 @@ def a_new_place_for_each_join() -> None:
     """A join that is repeated takes a new place, behind the one that it took unawares."""
     seats = count(1)
 
-    def join(self: V3Store, *args: Any, ahead: int | None, seat: int | None = None) -> Standing:
-        standing: Standing = before(self, *args, ahead=ahead, seat=next(seats))
+    def join(self: V3Store, *args: Any, **how: Any) -> Standing:
+        standing: Standing = before(self, *args, **(how | {"seat": next(seats)}))
         return standing
 
     before = _put(V3Store, "join", join)
@@ -121,7 +121,7 @@ def newest_first() -> None:
         return () if the_holder_left and not newer else standing.ahead
 
     def standing(
-        self: V3Store, line: str, mine: Entry, ctx: Context, *, ahead: int | None
+        self: V3Store, line: str, mine: Entry, ctx: Context, *, ahead: int | None, **_: object
     ) -> Standing:
         now = self.list(f"{line}/", ctx)
         others = tuple(entry for entry in now.entries if entry.key != mine.key)
@@ -241,4 +241,4 @@ def is_held_without_a_look_at_the_clock() -> None:
         before(self, reason)
 
     before = _put(session.Session, "lose", lose)
-    _put(hold.Hold, "is_held", property(lambda self: self._state is hold._State.HELD))
+    _put(handle.Handle, "is_held", property(lambda self: self._state is handle.State.HELD))
