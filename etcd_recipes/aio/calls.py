@@ -26,7 +26,7 @@ from etcd_recipes.aio.crew import Crew
 from etcd_recipes.core.context import Context, limit
 from etcd_recipes.core.errors import DeadlineExceeded
 
-__all__ = ["BLINK", "Calls"]
+__all__ = ["BLINK", "Calls", "outlast"]
 
 T = TypeVar("T")
 
@@ -97,6 +97,18 @@ class Calls:
         self._waits.close()
 
 
+async def outlast(future: asyncio.Future[T]) -> None:
+    """Wait until `future` is done; only then raise the CancelledError that came meanwhile."""
+    cut: asyncio.CancelledError | None = None
+    while not future.done():
+        try:
+            await asyncio.wait({future})
+        except asyncio.CancelledError as error:
+            cut = error
+    if cut is not None:
+        raise cut
+
+
 class _Call(Generic[T]):
     """One call: a job for a crew, and its end for the task."""
 
@@ -138,9 +150,8 @@ class _Call(Generic[T]):
 
     async def over(self) -> None:
         """Wait for the end, whatever else is asked of the task."""
-        while not self.ended.done():
-            with suppress(asyncio.CancelledError):  # the first one goes on when this is over
-                await asyncio.wait({self.ended})
+        with suppress(asyncio.CancelledError):  # the first one goes on when this is over
+            await outlast(self.ended)
 
     async def undone(self) -> None:
         """Give back what the call got."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing, suppress
 from functools import partial
 from types import TracebackType
 from typing import Self
 
-from etcd_recipes.aio.calls import Calls
+from etcd_recipes.aio.calls import Calls, outlast
 from etcd_recipes.aio.hold import Hold
 from etcd_recipes.aio.locks import give_back
 from etcd_recipes.aio.mirror import Mirror, opening, requesting
@@ -83,7 +83,7 @@ class Election(Mirror[sync.Election]):
         """Give who leads now, and again at every change; for ``async for``. See the blocking one."""
         return Stream(self._sync.observe, self._calls, timeout, ctx)
 
-    async def terms(self, *, ctx: Context | None = None) -> AsyncIterator[Term]:
+    async def terms(self, *, ctx: Context | None = None) -> AsyncGenerator[Term, None]:
         """For ever: campaign and give the term; it is resigned when the loop comes back or is left.
 
         ``async for term in election.terms(): async with term: ...``: the body is cancelled when its term is
@@ -96,7 +96,8 @@ class Election(Mirror[sync.Election]):
             try:
                 yield term
             finally:
-                await term.release()
+                if term.is_held:
+                    await term.release()
             if ctx is not None:
                 ctx.check()
 
@@ -111,9 +112,10 @@ class Election(Mirror[sync.Election]):
         When the term is lost, `lead` is cancelled, and awaited to its end, before the next campaign begins.
         When it returns, the term is resigned and the campaign begins anew; what it raises is raised.
         """
-        async for term in self.terms(ctx=ctx):
-            async with term:
-                await lead(term)
+        async with aclosing(self.terms(ctx=ctx)) as terms:
+            async for term in terms:
+                async with term:
+                    await lead(term)
 
     def background(
         self,
@@ -169,7 +171,7 @@ class Background:
         """Stop campaigning, resign if leading, and wait for the task; raises what ended it before that."""
         assert self._task is not None
         self._task.cancel()
-        await asyncio.wait({self._task})
+        await outlast(self._task)
         if error is None:
             with suppress(asyncio.CancelledError):
                 self._task.result()

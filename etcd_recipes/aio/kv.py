@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from functools import partial
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
@@ -70,7 +70,7 @@ class Watcher(Mirror[watcher.Watcher]):
         life = Context(parent=ctx)
         return await self._calls.wait(partial(wait, ctx=life), life, undo)
 
-    async def batches(self) -> AsyncIterator[EventBatch]:
+    async def batches(self) -> AsyncGenerator[EventBatch, None]:
         """Give every batch, for ever; ends when the watcher is closed."""
         while (batch := await self._unless_closed(self.next_batch)) is not None:
             yield batch
