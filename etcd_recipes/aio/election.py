@@ -16,6 +16,7 @@ from etcd_recipes.aio.locks import give_back
 from etcd_recipes.aio.mirror import Mirror, opening, requesting
 from etcd_recipes.aio.stream import Stream
 from etcd_recipes.coordination.identity import Contender
+from etcd_recipes.core import retry
 from etcd_recipes.core.context import Context
 from etcd_recipes.core.errors import LockLost
 from etcd_recipes.core.log import event_logger
@@ -83,15 +84,18 @@ class Election(Mirror[sync.Election]):
         """Give who leads now, and again at every change; for ``async for``. See the blocking one."""
         return Stream(self._sync.observe, self._calls, timeout, ctx)
 
-    async def terms(self, *, ctx: Context | None = None) -> AsyncGenerator[Term, None]:
+    async def terms(
+        self, *, ctx: Context | None = None, value: str | None = None
+    ) -> AsyncGenerator[Term, None]:
         """For ever: campaign and give the term; it is resigned when the loop comes back or is left.
 
         ``async for term in election.terms(): async with term: ...``: the body is cancelled when its term is
-        lost, and the loop goes on with the next one. Raises the error of `ctx` when that ends.
+        lost, and the loop goes on with the next one. Raises the error of `ctx` when that ends, SessionLost when
+        the client is closed.
         """
         while True:
             life = Context(parent=ctx)
-            elected = partial(self._sync._elected, life)
+            elected = partial(self._elected, value, life)
             term = Term(await self._calls.wait(elected, life, undo=give_back), self._calls)
             try:
                 yield term
@@ -100,6 +104,15 @@ class Election(Mirror[sync.Election]):
                     await term.release()
             if ctx is not None:
                 ctx.check()
+
+    def _elected(self, value: str | None, ctx: Context) -> sync.Leadership:
+        """Campaign until elected, with a new session whenever one is lost; on a thread."""
+        return retry.CAMPAIGN.run(
+            ctx,
+            partial(self._sync.campaign, value, ctx=ctx),
+            on_failure=self._sync._tell,
+            unless=lambda _error: self._sync._sessions.ctx.cancelled,  # the client is closed
+        )
 
     async def run(
         self,

@@ -26,7 +26,7 @@ from etcd_recipes.core.context import Context, check_timeout, limit
 from etcd_recipes.core.errors import LockLost
 from etcd_recipes.recipes import rwlock
 
-__all__ = ["Hold", "Loss", "WriteHold"]
+__all__ = ["Handle", "Hold", "Loss", "WriteHold"]
 
 _FAREWELL = 1.0  # seconds for a release after a cancel
 
@@ -34,18 +34,18 @@ _FAREWELL = 1.0  # seconds for a release after a cancel
 class Loss:
     """The event of a hold's end; ``is_set`` and ``wait`` as of asyncio.Event."""
 
-    def __init__(self, hold: Hold) -> None:
-        self._hold = hold
+    def __init__(self, handle: Handle) -> None:
+        self._handle = handle
 
     def is_set(self) -> bool:
         """Tell whether the hold is gone, for whatever reason; asks the clock."""
-        return not self._hold.is_held
+        return not self._handle.is_held
 
     async def wait(self, timeout: float | None = None) -> bool:
         """Wait until the hold is gone or `timeout` seconds have passed; tell whether it is gone."""
         check_timeout(timeout)
         gone = asyncio.Event()
-        with self._hold._telling(gone.set):
+        with self._handle._telling(gone.set):
             if not self.is_set():
                 with suppress(TimeoutError):
                     async with asyncio.timeout(timeout):
@@ -53,13 +53,11 @@ class Loss:
         return self.is_set()
 
 
-class Hold(Mirror[sync.Hold]):
-    """Something that is held; see `etcd_recipes.Hold`. ``async with`` cancels its body when it is lost."""
+class Handle(Mirror[sync.Hold]):
+    """What an owner has in hand while something is held. ``async with`` cancels its body when it is lost."""
 
     def __init__(self, hold: sync.Hold, calls: Calls) -> None:
         super().__init__(hold, calls)
-        self.key = hold.key
-        self.token = hold.token
         self.lost = Loss(self)
         self._given_up = False
         self._guards: list[tuple[Guard, Callable[[], object]]] = []
@@ -70,11 +68,6 @@ class Hold(Mirror[sync.Hold]):
     def is_held(self) -> bool:
         """True while it is provably ours; local and cheap."""
         return self._sync.is_held
-
-    @property
-    def session(self) -> Session:
-        """The session that it rests on: the blocking one."""
-        return self._sync.session
 
     remaining = local(sync.Hold.remaining)
     check = local(sync.Hold.check)
@@ -111,8 +104,7 @@ class Hold(Mirror[sync.Hold]):
         If not, or when the task is cancelled, the session goes on removing it in the background.
         """
         self._given_up = self._given_up or self.is_held
-        patience = max(1.0, self._sync.session.ttl / 3)
-        limited = limit(timeout, ctx, default=patience)
+        limited = limit(timeout, ctx, default=self._patience)
         life = Context(parent=ctx)  # its end is an error, that of the timeout is not
 
         def give_up() -> bool:
@@ -122,6 +114,11 @@ class Hold(Mirror[sync.Hold]):
             return await self._calls.wait(give_up, life)
         finally:
             self._tell()
+
+    @property
+    def _patience(self) -> float:
+        """Seconds for a release that was given no limit."""
+        return max(1.0, self._sync.session.ttl / 3)
 
     # -- the body ----------------------------------------------------------------------------------------------
 
@@ -197,6 +194,20 @@ class Hold(Mirror[sync.Hold]):
 
     def _unlisten(self, listener: Callable[[], object]) -> None:
         self._listeners[:] = [pair for pair in self._listeners if pair[1] is not listener]
+
+
+class Hold(Handle):
+    """Something that is held; see `etcd_recipes.Hold`. ``async with`` cancels its body when it is lost."""
+
+    def __init__(self, hold: sync.Hold, calls: Calls) -> None:
+        super().__init__(hold, calls)
+        self.key = hold.key
+        self.token = hold.token
+
+    @property
+    def session(self) -> Session:
+        """The session that it rests on: the blocking one."""
+        return self._sync.session
 
 
 class WriteHold(Hold):

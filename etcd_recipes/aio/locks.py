@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Generic, Literal, ParamSpec, TypeVar
 
 from etcd_recipes.aio.calls import BLINK, Calls
-from etcd_recipes.aio.hold import Hold, WriteHold
+from etcd_recipes.aio.hold import Handle, Hold, WriteHold
 from etcd_recipes.aio.mirror import Mirror, requesting
 from etcd_recipes.coordination import hold as sync
 from etcd_recipes.coordination.entrance import Entrance as SyncEntrance
@@ -26,7 +26,7 @@ from etcd_recipes.recipes import lock, rwlock, semaphore
 __all__ = ["Lock", "RWLock", "ReadLock", "Semaphore", "WriteLock", "exclusive"]
 
 S = TypeVar("S", bound=SyncEntrance[Any])
-H = TypeVar("H", bound=Hold)
+H = TypeVar("H", bound=Handle)
 P = ParamSpec("P")
 R = TypeVar("R")
 

@@ -7,7 +7,17 @@ from collections.abc import Callable
 
 import pytest
 
-from etcd_recipes import BrokenBarrier, Client, Context, DeadlineExceeded, LockLost, NotHeld, aio
+from etcd_recipes import (
+    BrokenBarrier,
+    Cancelled,
+    Client,
+    Context,
+    DeadlineExceeded,
+    LockLost,
+    NotHeld,
+    SessionLost,
+    aio,
+)
 from tests.aio.test_lock import block_until, line, until
 from tests.recipes.operator import remove
 
@@ -111,15 +121,21 @@ def test_terms_go_on_after_a_loss_and_are_resigned_when_the_loop_is_left(
             await until(lambda: line(operator, name) == [])
 
             ctx = Context()
-            with pytest.raises(Exception, match="stop now"):
-                async for _term in election.terms(ctx=ctx):
+            with pytest.raises(Cancelled, match="stop now"):
+                async for term in election.terms(ctx=ctx, value="web-9"):
+                    assert term.value == "web-9"
                     ctx.cancel("stop now")
+
+            running = asyncio.create_task(election.run(_nothing))
+            await asyncio.sleep(0)
+        with pytest.raises(SessionLost, match="closed"):
+            await running
 
     asyncio.run(main())
 
 
 def test_a_campaign_in_the_background_tells_of_its_terms(
-    connect: Connect, other: Client, api: str, name: str
+    connect: Connect, api: str, name: str
 ) -> None:
     said: list[str] = []
 
@@ -138,7 +154,7 @@ def test_a_campaign_in_the_background_tells_of_its_terms(
             async with background:
                 await until(lambda: background.is_leader)
                 assert background.term is not None
-                await asyncio.to_thread(remove, other, background.term.key, api)
+                await asyncio.to_thread(background.term.session.close)
                 await until(lambda: said.count("elected") == 2)
             assert not background.is_leader
             assert await client.election(name).leader() is None
@@ -148,6 +164,10 @@ def test_a_campaign_in_the_background_tells_of_its_terms(
 
     asyncio.run(main())
     assert said == ["elected", "lost", "elected", "lost"]
+
+
+async def _nothing(term: aio.Leadership) -> None:
+    await term.wait_lost()
 
 
 # -- the registry ---------------------------------------------------------------------------------
@@ -196,9 +216,7 @@ def test_instances_are_registered_followed_and_picked(
 # -- the others -----------------------------------------------------------------------------------
 
 
-def test_readers_share_and_a_writer_becomes_one(
-    connect: Connect, other: Client, api: str, name: str
-) -> None:
+def test_readers_share_and_a_writer_becomes_one(connect: Connect, api: str, name: str) -> None:
     async def main() -> None:
         async with connect(api) as client:
             rw = client.rwlock(name)
@@ -212,7 +230,7 @@ def test_readers_share_and_a_writer_becomes_one(
                 assert hold.kind == "read"
                 async with rw.read():
                     pass
-                await asyncio.to_thread(remove, other, hold.key, api)
+                await asyncio.to_thread(hold.session.close)
                 await asyncio.sleep(30)
 
     with pytest.raises(LockLost):
