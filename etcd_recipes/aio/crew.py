@@ -20,7 +20,7 @@ __all__ = ["Crew"]
 _KEPT = 4
 """Idle threads that are kept; the rest of a crowd ends at once."""
 
-_IDLE = 5.0
+_IDLE = 10.0
 """Seconds after which a kept thread ends."""
 
 

@@ -13,6 +13,7 @@ from etcd_recipes import (
     Client,
     Context,
     DeadlineExceeded,
+    DoubleBarrier,
     LockLost,
     NotHeld,
     SessionLost,
@@ -20,6 +21,7 @@ from etcd_recipes import (
 )
 from tests.aio.test_lock import block_until, line, until
 from tests.recipes.operator import remove
+from tests.tools import Job
 
 Connect = Callable[..., aio.Client]
 
@@ -125,6 +127,7 @@ def test_terms_go_on_after_a_loss_and_are_resigned_when_the_loop_is_left(
                 async for term in election.terms(ctx=ctx, value="web-9"):
                     assert term.value == "web-9"
                     ctx.cancel("stop now")
+            await until(lambda: line(operator, name) == [])
 
             running = asyncio.create_task(election.run(_nothing))
             await asyncio.sleep(0)
@@ -318,7 +321,23 @@ def test_each_task_is_a_party_of_a_double_barrier(
                 await waiting
             assert not other.double_barrier(f"{name}-2", parties=2)._look(Context(5)).parties
 
+            third = client.double_barrier(f"{name}-3", parties=2)
+            waiting = asyncio.create_task(third.enter())
+            await asyncio.sleep(0)
+            job = Job(lambda: _enter_and_leave(other.double_barrier(f"{name}-3", parties=2)))
+            block_until(lambda: third._sync._inside)  # it is inside, and the loop does not know
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            with pytest.raises(BrokenBarrier):
+                await asyncio.to_thread(job.result)
+
     asyncio.run(main())
+
+
+def _enter_and_leave(double: DoubleBarrier) -> None:
+    double.enter(10)
+    double.leave(10)
 
 
 async def _stay(double: aio.DoubleBarrier) -> None:
