@@ -135,7 +135,7 @@ def test_the_package_exports_its_public_names_and_nothing_else() -> None:
     assert set(package.__all__) == public_names(package)
 
 
-@pytest.mark.parametrize("name", ["", ".testing", ".core.v2", ".core.v3"])
+@pytest.mark.parametrize("name", ["", ".aio", ".testing", ".core.v2", ".core.v3"])
 def test_what_is_exported_is_documented(name: str) -> None:
     module = importlib.import_module(f"etcd_recipes{name}")
     exported = {each: getattr(module, each) for each in getattr(module, "__all__", ())}

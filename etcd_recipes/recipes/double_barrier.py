@@ -19,7 +19,7 @@ copy of its request was under way. Neither can be taken for one that goes in.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -97,13 +97,21 @@ class DoubleBarrier:
         self._timeout = check_timeout(timeout)
         self._sessions = sessions
         self._store = sessions.store
-        self._inside: dict[int, _Party] = {}  # by thread
+        self._inside: dict[object, _Party] = {}  # by thread, or by who it says it is
         self._log = event_logger("double_barrier").bind(barrier=name)
 
     # -- enter -----------------------------------------------------------------------------------------------
 
-    def enter(self, timeout: float | None = None, *, ctx: Context | None = None) -> None:
+    def enter(
+        self,
+        timeout: float | None = None,
+        *,
+        ctx: Context | None = None,
+        party: Hashable | None = None,
+    ) -> None:
         """Wait until all parties are there, and go in with them.
+
+        `party` says who enters, where that is not the thread: the same has to leave.
 
         Raises DeadlineExceeded when `timeout` seconds or the deadline of `ctx` pass first, Cancelled when
         `ctx` is cancelled: the others then go on waiting for another party. Raises SessionLost when the
@@ -112,8 +120,8 @@ class DoubleBarrier:
         inside already, ClusterError when etcd cannot be reached to begin with, ResponseError when etcd
         refuses. When it raises, this party is not in.
         """
-        thread = runtime.thread_id()
-        inside = self._inside.get(thread)
+        who = _who(party)
+        inside = self._inside.get(who)
         if inside is not None and inside.session.is_alive:  # not in a forked child
             raise RecipeError(
                 f"this thread is inside double barrier {self.name!r} already: leave() it first; "
@@ -122,11 +130,11 @@ class DoubleBarrier:
         limited = Context(timeout, parent=ctx)
         session = self._sessions.get(self._ttl, limited)
         try:
-            party = self._enter(session, limited)
+            entered = self._enter(session, limited)
         except LeaseNotFound as error:  # it had ended before we knew: once more with a new one
             session.lose(f"etcd says that {error.message}")
-            party = self._enter(self._sessions.get(self._ttl, limited), limited)
-        self._inside[thread] = party
+            entered = self._enter(self._sessions.get(self._ttl, limited), limited)
+        self._inside[who] = entered
 
     def _enter(self, session: Session, ctx: Context) -> _Party:
         id_ = f"{runtime.rng().getrandbits(64):016x}"
@@ -233,7 +241,13 @@ class DoubleBarrier:
 
     # -- leave -----------------------------------------------------------------------------------------------
 
-    def leave(self, timeout: float | None = None, *, ctx: Context | None = None) -> None:
+    def leave(
+        self,
+        timeout: float | None = None,
+        *,
+        ctx: Context | None = None,
+        party: Hashable | None = None,
+    ) -> None:
         """Wait until all who went in together leave, and leave with them.
 
         Raises BrokenBarrier when one of them died inside, or this party's own lease ended: as soon as its
@@ -241,29 +255,33 @@ class DoubleBarrier:
         Cancelled when `ctx` is cancelled: this party has then left, and the others do not wait for it.
         Raises NotHeld when this thread is not inside, ResponseError when etcd refuses.
         """
-        party = self._take()
+        entered = self._take(party)
         limited = Context(timeout, parent=ctx)
         try:
-            with party.session.bound(limited) as bound:
-                party.session.check()
-                say = partial(self._say, f"left/{party.id}", party.round, bound)
+            with entered.session.bound(limited) as bound:
+                entered.session.check()
+                say = partial(self._say, f"left/{entered.id}", entered.round, bound)
                 retry.PATIENT.run(bound, say, on_failure=self._tell)
-                until(self._store, f"{self.name}/", bound, partial(self._step_out, party))
+                until(self._store, f"{self.name}/", bound, partial(self._step_out, entered))
         except SessionLost as error:
-            self._go(party, Context(_BLINK))
+            self._go(entered, Context(_BLINK))
             raise self._broken(f"this party's own lease has ended ({error})") from error
         except BaseException as error:
             broken = isinstance(error, BrokenBarrier)
-            self._go(party, limited.child(_TIDYING) if broken else Context(_BLINK))
+            self._go(entered, limited.child(_TIDYING) if broken else Context(_BLINK))
             raise
-        self._go(party, limited.child(_TIDYING))
+        self._go(entered, limited.child(_TIDYING))
 
-    def abort(self) -> None:
+    def abort(self, *, party: Hashable | None = None) -> None:
         """Leave at once, without the others, who get BrokenBarrier; NotHeld when this thread is not inside."""
-        self._go(self._take(), Context(_TIDYING))
+        self._go(self._take(party), Context(_TIDYING))
 
-    def _take(self) -> _Party:
-        party = self._inside.pop(runtime.thread_id(), None)
+    def is_inside(self, party: Hashable | None = None) -> bool:
+        """Tell whether this thread (or `party`) has entered and not left: local."""
+        return _who(party) in self._inside
+
+    def _take(self, who: Hashable | None) -> _Party:
+        party = self._inside.pop(_who(who), None)
         if party is None:
             raise NotHeld(
                 f"this thread is not inside double barrier {self.name!r}: enter() it first; who has "
@@ -349,8 +367,12 @@ class DoubleBarrier:
         """Leave with the others. A body that raised goes at once, and breaks the barrier for them."""
         if error is None:
             self.leave(self._timeout)
-        elif runtime.thread_id() in self._inside:
+        elif self.is_inside():
             self.abort()
 
     def __repr__(self) -> str:
         return f"<DoubleBarrier {self.name!r} of {self.parties}>"
+
+
+def _who(party: Hashable | None) -> Hashable:
+    return runtime.thread_id() if party is None else party

@@ -8,6 +8,7 @@ import pytest
 from sybil import Example, Sybil
 from sybil.parsers.markdown import CodeBlockParser
 
+from etcd_recipes import Client
 from etcd_recipes.testing import EtcdProcess
 
 ROOT = Path(__file__).parents[2]
@@ -31,7 +32,7 @@ def test_the_examples_of_a_page_run(page: str, etcd: EtcdProcess) -> None:
     for example in examples:
         example.evaluate()
     for value in document.namespace.values():
-        if hasattr(value, "close") and type(value).__name__ == "Client":
+        if isinstance(value, Client):
             value.close()
 
 

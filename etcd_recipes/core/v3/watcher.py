@@ -123,6 +123,16 @@ class Watcher:
         """Give every batch, for ever; ends when the watcher is closed."""
         yield from self._until_closed(self.next_batch)
 
+    def unread(self, events: Sequence[Event], revision: int) -> None:
+        """Take back what was given last, to be given again; `revision` is what it was before."""
+        self._rest.extendleft(reversed(events))
+        self._revision = revision
+
+    @property
+    def is_closed(self) -> bool:
+        """True once `close` was called."""
+        return self._is_closed
+
     def close(self) -> None:
         """End the watcher: a `next` that waits raises Cancelled within 100 ms. From any thread, at any time."""
         self._is_closed = True
