@@ -12,8 +12,8 @@ The local deadline
     delay of the reply was. A hundredth of the ttl is taken off for clocks that run at different speeds.
 
 The keeper (a thread of its own; renewals do not wait for the application)
-1. Every ttl/3 renew, trying again until the deadline. Failing makes the session SUSPENDED, the deadline
-   or "no such lease" makes it LOST.
+1. Every ttl/3, counted from the sending, renew, trying again until the deadline. Failing makes the session
+   SUSPENDED, the deadline or "no such lease" makes it LOST.
 2. While keys rest on the lease, ask in the same tick which are still attached. One that is missing is
    read once more, with quorum; if it is gone (an operator's ``del``, a Go peer that unlocks by name), its
    owner is told. No watch and no thread per hold.
@@ -49,6 +49,9 @@ __all__ = ["Session", "SessionState"]
 
 DRIFT = 0.01
 """The part of a ttl that is given up to clocks of different speed."""
+
+_BREATH = 1 / 12
+"""The part of a ttl between an answer and the next renewal, at least: also if each grants next to nothing."""
 
 _FAREWELL = 1.0  # seconds for revoking at interpreter exit, or after a loss
 
@@ -249,7 +252,7 @@ class Session:
     # -- the keeper ------------------------------------------------------------------------------------------------
 
     def _keep(self) -> None:
-        while not self._ctx.wait(min(self.ttl / 3, self.remaining())):
+        while not self._ctx.wait(self._until_renewal()):
             try:
                 with_deadline = self._ctx.child(self.remaining())
                 retry.RENEWAL.run(
@@ -265,6 +268,14 @@ class Session:
             except Exception as error:  # a defect must not leave a session that nobody renews
                 self.lose(f"its keeper failed ({type(error).__name__}: {error})")
                 raise
+
+    def _until_renewal(self) -> float:
+        """Give the seconds until the next renewal: a third of the ttl after the last one was *sent*.
+
+        An answer that took long has used up a part of its own ttl, and what follows it must come sooner.
+        """
+        left = self.remaining()
+        return min(left / 2, max(left - self.ttl * 2 / 3, self.ttl * _BREATH))
 
     def _renew(self, ctx: Context) -> None:
         """Steps 1 to 3 of one tick."""

@@ -10,7 +10,7 @@ import pytest
 
 from etcd_recipes import Client, ClusterError, Context, LockLost, SessionLost
 from etcd_recipes.coordination.session import DRIFT, SessionState
-from etcd_recipes.testing import EtcdProcess
+from etcd_recipes.testing import EtcdProcess, FaultProxy
 from tests.requests_seen import requests_seen
 from tests.tools import Job, child, eventually
 
@@ -197,3 +197,14 @@ def test_renewals_go_on_while_the_application_is_busy(etcd: EtcdProcess) -> None
     with child(source, etcd.endpoint) as worker:
         assert worker.read() is True
         worker.signal(signal.SIGKILL)
+
+
+def test_a_grant_that_was_answered_late_is_renewed_in_time(etcd: EtcdProcess) -> None:
+    with FaultProxy(etcd.endpoint) as proxy:
+        proxy.delay(
+            1.6, only=b"/v3/lease/grant", times=1
+        )  # of a lease of 2 s: 0.4 s are left of it
+        with Client(proxy.endpoint, header_timeout=3) as client:
+            session = client.session(2)
+            Context(1.0).wait()
+            assert session.state is SessionState.ACTIVE

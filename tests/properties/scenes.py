@@ -130,7 +130,7 @@ def stopped(stage: Stage) -> None:
     stage.decided(holder)
     waiter = stage.line_up(stage.other, "W", rival(1))
     victim.stop()
-    stage.decided(waiter, TTL + stage.bound)
+    stage.decided(waiter, TTL)
     victim.resume()
     stage.over(holder)
 
@@ -144,7 +144,7 @@ def stopped_in_line(stage: Stage) -> None:
     last = stage.line_up(stage.other, "C", rival(2))
     victim.stop()
     stage.leave(holder)
-    stage.decided(last, TTL + stage.bound)
+    stage.decided(last, TTL)
     victim.resume()
     stage.decided(stopped)
 
@@ -163,7 +163,7 @@ def stopped_after_a_late_reply(stage: Stage) -> None:
     stage.decided(holder, LONG)
     victim.stop()
     waiter = stage.line_up(stage.other, "W", rival(1))
-    stage.decided(waiter, TTL + stage.bound)
+    stage.decided(waiter, TTL)
     stage.struck()
     victim.resume()
     stage.over(holder)
@@ -177,7 +177,7 @@ def killed(stage: Stage) -> None:
     stage.line_up(victim, "W", rival(1), ttl=TTL)
     last = stage.line_up(stage.other, "C", rival(2))
     stage.kill(victim)
-    stage.decided(last, TTL + stage.bound)
+    stage.decided(last, TTL)
 
 
 # -- what happens on the way -----------------------------------------------------------------------------------
@@ -250,7 +250,7 @@ def late_join(stage: Stage) -> None:
     for proxy in proxies:
         proxy.heal()
     last = stage.enter(stage.other, "C", rival(2))
-    stage.decided(last, TTL + stage.bound)
+    stage.decided(last, TTL)
 
 
 @scene
@@ -262,7 +262,7 @@ def cut_off(stage: Stage) -> None:
     waiter = stage.line_up(stage.other, "W", rival(1))
     for proxy in proxies:
         proxy.blackhole()
-    stage.decided(waiter, TTL + stage.bound)
+    stage.decided(waiter, TTL)
     stage.over(holder)
     for proxy in proxies:
         proxy.heal()

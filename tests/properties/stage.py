@@ -271,9 +271,7 @@ class Stage:
         leases = {self._key(p).rpartition("/")[2].partition("-")[0] for p in parts}
         with self._taking(parts):
             for lease in leases:
-                with suppress(
-                    LeaseNotFound
-                ):  # it has ended by itself, on a machine that stood still
+                with suppress(LeaseNotFound):  # ended by itself, while the machine stood still
                     self._operator.v3.lease.revoke(int(lease, 16))
 
     def take(self, part: Part) -> None:

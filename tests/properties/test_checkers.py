@@ -78,6 +78,13 @@ def test_a_belief_after_the_next_grant_is_refused() -> None:
     )
 
 
+def test_a_grant_beside_one_that_holds_unseen_is_refused() -> None:
+    """Its thread stood still, but it had been promised to be alone, and lost nothing."""
+    unseen = stay("a", 1, 4, place=1, believed=1.5, promised=3.5)
+    assert found(unseen, stay("b", 3, 5, place=2)) == {"exclusion"}
+    assert not found(unseen, stay("b", 3.6, 5, place=2))
+
+
 def test_one_that_was_told_in_time_had_no_promise_left() -> None:
     assert not found(lost("a", 1, believed=2.0, promised=4.0, told=2.4), stay("b", 2.6, 3, place=2))
 
@@ -130,6 +137,13 @@ def test_a_small_request_that_passes_a_big_one_is_refused() -> None:
         stay("c", 2, 3, place=3, wish=one),
     ]
     assert found(*visits, may=PERMITS) == {"fifo"}
+
+
+def test_those_inside_count_with_those_who_wait() -> None:
+    inside = stay("a", 1, 5, place=1, wish=Wish(weight=2))
+    waits, passes = stay("b", 3, 4, place=2), stay("c", 2, 2.5, place=3)
+    assert found(inside, waits, passes, may=PERMITS) == {"fifo"}
+    assert not found(waits, passes, may=PERMITS)
 
 
 def test_one_that_went_in_slowly_was_not_overtaken() -> None:

@@ -63,14 +63,15 @@ def no_look_at_the_own_place() -> None:
     """Believes to hold when those ahead have left, its own place or no place."""
     _keep_no_watch_over_keys()
 
-    def standing(
-        self: V3Store, line: str, mine: Entry, ctx: Context, *, ahead: int | None, **_: object
-    ) -> Standing:
-        now = self.list(f"{line}/", ctx)
-        there = [entry for entry in now.entries if entry.created < mine.created]
-        return Standing(mine, tuple(reversed(there))[:ahead], now.revision)
+    def standing(self: V3Store, line: str, mine: Entry, ctx: Context, **how: Any) -> Standing:
+        now: Standing = before(self, line, mine, ctx, **how)
+        if now.mine is not None:
+            return now
+        entries = self.list(f"{line}/", ctx).entries
+        ahead = tuple(entry for entry in reversed(entries) if entry.created < mine.created)
+        return replace(now, mine=mine, ahead=ahead)
 
-    _put(V3Store, "standing", standing)
+    before = _put(V3Store, "standing", standing)
 
 
 @variant("reply_to_join_lost", "liveness", "orphans")
@@ -79,7 +80,7 @@ def a_new_place_for_each_join() -> None:
     seats = count(1)
 
     def join(self: V3Store, *args: Any, **how: Any) -> Standing:
-        standing: Standing = before(self, *args, **(how | {"seat": next(seats)}))
+        standing: Standing = before(self, *args, **{**how, "seat": next(seats)})
         return standing
 
     before = _put(V3Store, "join", join)
@@ -120,14 +121,13 @@ def newest_first() -> None:
         the_holder_left = bool(seen - others)
         return () if the_holder_left and not newer else standing.ahead
 
-    def standing(
-        self: V3Store, line: str, mine: Entry, ctx: Context, *, ahead: int | None, **_: object
-    ) -> Standing:
-        now = self.list(f"{line}/", ctx)
-        others = tuple(entry for entry in now.entries if entry.key != mine.key)
-        return Standing(mine if len(others) < len(now.entries) else None, others, now.revision)
+    def standing(self: V3Store, line: str, mine: Entry, ctx: Context, **how: Any) -> Standing:
+        entries = self.list(f"{line}/", ctx).entries
+        others = tuple(entry for entry in entries if entry.key != mine.key)
+        now: Standing = before(self, line, mine, ctx, **how)
+        return replace(now, ahead=others)
 
-    _put(V3Store, "standing", standing)
+    before = _put(V3Store, "standing", standing)
     _put(contenders.FIRST_ONLY, "ahead", None)
     _put(contenders.FIRST_ONLY, "blockers", blockers)
 
@@ -241,4 +241,4 @@ def is_held_without_a_look_at_the_clock() -> None:
         before(self, reason)
 
     before = _put(session.Session, "lose", lose)
-    _put(handle.Handle, "is_held", property(lambda self: self._state is handle.State.HELD))
+    _put(handle.Handle, "is_held", property(lambda self: self._state.value == "held"))
