@@ -47,18 +47,17 @@ class RunnerCommand(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Move the options that stand behind the name before it."""
         behind = self._behind_options(ctx, args)
-        if len(behind) > 1 and not ctx.resilient_parsing:
-            name, words = behind[0], self._behind_options(ctx, behind[1:])
-            before = args[: len(args) - len(behind)]
+        before = args[: len(args) - len(behind)]
+        if len(behind) > 1 and before[-1:] != ["--"]:
+            words = self._behind_options(ctx, behind[1:])
             between = behind[1 : len(behind) - len(words)]
-            dashes = between[-1:] == ["--"]
-            if dashes:
-                del between[-1]
-            args = [*between, *before, name, *(["--"] if dashes else []), *words]
+            dashes = between[-1:] == ["--"] and ["--"]
+            args = [*before, *(between[:-1] if dashes else between), behind[0], *(dashes or []), *words]
         return super().parse_args(ctx, args)
 
     def _behind_options(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return self.make_parser(ctx).parse_args(list(args))[1]
+        options: list[click.Parameter] = [p for p in self.params if isinstance(p, click.Option)]
+        return click.Command(None, params=options).make_parser(ctx).parse_args(list(args))[1]
 
 
 def _check_ttl(_ctx: click.Context, _param: click.Parameter, value: float) -> float:
