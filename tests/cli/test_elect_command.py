@@ -52,9 +52,7 @@ def test_a_lost_term_ends_the_command_and_the_next_one_is_a_new_one(
     assert election.leader() is None
 
 
-def test_a_command_that_is_kept_is_run_again_until_a_signal(
-    etcd: EtcdProcess, name: str
-) -> None:
+def test_a_command_that_is_kept_is_run_again_until_a_signal(etcd: EtcdProcess, name: str) -> None:
     options = ("--keep", "--pause", "0.01", "--value", "v")
     script = f"{SHOW}; read x; exit $x"
     with running(etcd.endpoint, "elect", name, *options, "--", "sh", "-c", script) as runner:

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from etcd_recipes import Client
+from etcd_recipes.cli import main
 from etcd_recipes.testing import EtcdProcess, find_etcdctl
 from tests.cli.running import ME, environment, fresh_name, is_running, running
 from tests.processes import children
@@ -47,7 +48,18 @@ def test_the_command_runs_under_the_lock_and_its_status_is_ours(
 def test_the_innermost_lock_is_what_a_command_sees_and_statuses_pass_through(
     etcd: EtcdProcess, name: str
 ) -> None:
-    inner = ("--", *ME, "lock", f"{name}-inner", "--ttl", "5", "--", "sh", "-c", f"{SHOW}; kill -9 $$")
+    inner = (
+        "--",
+        *ME,
+        "lock",
+        f"{name}-inner",
+        "--ttl",
+        "5",
+        "--",
+        "sh",
+        "-c",
+        f"{SHOW}; kill -9 $$",
+    )
     with running(etcd.endpoint, "lock", name, *inner) as runner:
         assert runner.line().startswith(f"{name}-inner {name}-inner/")
         assert runner.wait() == 137
@@ -107,6 +119,23 @@ def test_runners_and_etcdctl_take_turns(etcd: EtcdProcess, client: Client, name:
                 next_token = int(second.line().split()[-1])
                 assert second.wait() == 0
                 assert token < next_token < int(foreign.communicate()[0])
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("-n", "-w", "3"), "-n does not wait"),
+        (("--shared", "--slots", "2"), "two kinds of lock"),
+        (("-w", "nan"), "'nan' is not a number of seconds"),
+        (("--grace", "inf"), "'inf' is not a number of seconds"),
+        (("--slots", "0"), "0 is not in the range"),
+        (("--ttl", "-1"), "ttl"),
+        (("--user", "ann"), "--user has no password"),
+    ],
+)
+def test_what_makes_no_sense_is_a_usage_error(capsys, words, sentence: str) -> None:
+    assert main.run(["lock", *words, "name", "true"]) == 2
+    assert sentence in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("option", "more"), [("--slots=2", "--slots=2"), ("--shared", "-v")])
@@ -248,7 +277,9 @@ def test_when_the_lease_is_revoked_the_command_is_asked_then_killed_with_all_its
     client.v3.lease.revoke(int(holder.key.rpartition("/")[2], 16))
     begun = time.monotonic()
     assert stubborn.wait() == 75
-    assert time.monotonic() - begun < 2 / 3 + 0.4 + 1.5  # a third of the ttl, the grace, this machine
+    assert (
+        time.monotonic() - begun < 2 / 3 + 0.4 + 1.5
+    )  # a third of the ttl, the grace, this machine
     assert stubborn.line() == "asked"
     assert f"{name} was lost" in stubborn.errors()
 
@@ -276,6 +307,7 @@ def test_kill_9_takes_the_command_along(stubborn, victim: str) -> None:
     if victim == "both":
         os.kill(grandchild, signal.SIGKILL)  # nobody was left to do it
     eventually(lambda: not is_running(grandchild))
+    eventually(lambda: not is_running(guard))
     if victim == "guard":
         assert stubborn.wait() == 125
         assert "the process that guards the command was killed" in stubborn.errors()

@@ -57,9 +57,7 @@ def test_without_a_command_it_is_listed_while_its_check_passes(
     registry = client.registry()
     fine = tmp_path / "fine"
     words = ("--addr", "[::1]:80", "--ttl", "2", "--check", f"test -e {fine} || sleep 600")
-    with running(
-        etcd.endpoint, "register", name, *words, "--check-timeout", "0.1", "-v"
-    ) as runner:
+    with running(etcd.endpoint, "register", name, *words, "--check-timeout", "0.1", "-v") as runner:
         assert runner.error_line().startswith(f"etcd-recipes: registered {name}/")
         assert registry.instances(name) == ()
         fine.touch()

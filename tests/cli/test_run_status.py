@@ -13,7 +13,8 @@ from etcd_recipes.cli.run.options import RunnerCommand, argv_of
 
 
 @pytest.mark.parametrize(
-    ("wait_status", "code"), [(0, 0), (7 << 8, 7), (255 << 8, 255), (9, 137), (15, 143), (11 | 0x80, 139)]
+    ("wait_status", "code"),
+    [(0, 0), (7 << 8, 7), (255 << 8, 255), (9, 137), (15, 143), (11 | 0x80, 139)],
 )
 def test_a_signal_is_128_and_its_number(wait_status: int, code: int) -> None:
     assert status.of_wait(wait_status) == code

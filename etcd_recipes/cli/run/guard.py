@@ -38,6 +38,9 @@ __all__ = ["start_guard"]
 _LOOK = 0.02
 """Seconds between two looks at a group whose leader has ended: the system tells nobody of its end."""
 
+_LONGEST = 3600.0
+"""Seconds; what polls counts them in milliseconds, and has room for 24 days."""
+
 _FOR_WANT_OF_TERMINAL = (signal.SIGTTIN, signal.SIGTTOU)
 _JOB_CONTROL = (*_FOR_WANT_OF_TERMINAL, signal.SIGTSTP)
 
@@ -107,9 +110,8 @@ class _Guard:
         if not self._group:
             return None
         patience = self._lifetime.patience(runtime.now())
-        if self._status is None:
-            return patience
-        return _LOOK if patience is None else min(patience, _LOOK)
+        longest = _LONGEST if self._status is None else _LOOK
+        return longest if patience is None else min(patience, longest)
 
     # -- what the runner says ------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ Rules of this file
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 from collections.abc import Callable, Sequence
@@ -36,7 +37,16 @@ F = TypeVar("F", bound=Callable[..., Any])
 FAREWELL = 1.0
 """Seconds that a release may take; what it has not done by then, the end of the lease does."""
 
-SECONDS = click.FloatRange(min=0)
+
+class _Seconds(click.FloatRange):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        seconds = super().convert(value, param, ctx)
+        if not math.isfinite(seconds):
+            self.fail(f"{value!r} is not a number of seconds.", param, ctx)
+        return seconds
+
+
+SECONDS = _Seconds(min=0)
 
 
 class RunnerCommand(click.Command):
@@ -52,7 +62,13 @@ class RunnerCommand(click.Command):
             words = self._behind_options(ctx, behind[1:])
             between = behind[1 : len(behind) - len(words)]
             dashes = between[-1:] == ["--"] and ["--"]
-            args = [*before, *(between[:-1] if dashes else between), behind[0], *(dashes or []), *words]
+            args = [
+                *before,
+                *(between[:-1] if dashes else between),
+                behind[0],
+                *(dashes or []),
+                *words,
+            ]
         return super().parse_args(ctx, args)
 
     def _behind_options(self, ctx: click.Context, args: list[str]) -> list[str]:

@@ -138,7 +138,7 @@ class Runner:
 
     def _attend(self, hold: Hold | None) -> End:
         assert self._line is not None
-        period = None if hold is None else hold.session.ttl / _LOOKS_PER_TTL
+        period = None if hold is None else min(hold.session.ttl / _LOOKS_PER_TTL, 60.0)
         if hold is not None:
             hold.on_lost(partial(self._taken, self._runs))
         while True:
