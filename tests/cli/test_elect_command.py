@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import signal
 
-import pytest
-
 from etcd_recipes import Client
 from etcd_recipes.testing import EtcdProcess
 from tests.cli.running import is_running, running
@@ -15,33 +13,34 @@ from tests.tools import eventually
 SHOW = "echo $ETCD_ELECTION_NAME $ETCD_ELECTION_KEY $ETCD_ELECTION_TOKEN $ETCD_ELECTION_VALUE"
 
 
-@pytest.mark.parametrize("api", ["v3", "v2"])
 def test_the_command_runs_while_leading_and_its_end_is_the_end_of_the_term(
-    etcd: EtcdProcess, name: str, api: str
+    etcd: EtcdProcess, client: Client, name: str
 ) -> None:
     script = f"{SHOW}; cat; exit 4"
-    options = ("--api", api, "--value", "web-3")
-    with Client(etcd.endpoint, api=api) as client:
-        election = client.election(name)
-        with running(etcd.endpoint, "elect", *options, name, "sh", "-c", script) as runner:
-            said, key, token, value = runner.line().split()
-            leader = election.leader()
-            assert leader is not None
-            assert (said, key, value) == (name, leader.key, leader.value)
-            assert int(token) >= leader.token
-            runner.end_stdin()
-            assert runner.wait() == 4
-        assert election.leader() is None
+    options = ("--value", "web-3")
+    election = client.election(name)
+    with running(etcd.endpoint, "elect", *options, name, "sh", "-c", script) as runner:
+        said, key, token, value = runner.line().split()
+        leader = election.leader()
+        assert leader is not None
+        assert (said, key, value) == (name, leader.key, leader.value)
+        assert int(token) >= leader.token
+        runner.end_stdin()
+        assert runner.wait() == 4
+    assert election.leader() is None
 
 
 def test_a_lost_term_ends_the_command_and_the_next_one_is_a_new_one(
     etcd: EtcdProcess, client: Client, name: str
 ) -> None:
     election = client.election(name)
-    script = f"{SHOW} $$; exec sleep 600"
+    # Its child ends later than it does, in good order.
+    late = "trap 'sleep 0.2; echo late; exit' TERM; while :; do sleep 0.02; done"
+    script = f"({late}) & sleep 0.1; {SHOW} $!; wait"
     with running(etcd.endpoint, "elect", "--ttl", "2", name, "sh", "-c", script) as runner:
         _, key, token, _, pid = runner.line().split()
         client.v3.kv.delete(key)
+        assert runner.line() == "late"
         _, _, next_token, _, next_pid = runner.line().split()
         assert int(next_token) > int(token)
         assert not is_running(int(pid))
@@ -49,6 +48,7 @@ def test_a_lost_term_ends_the_command_and_the_next_one_is_a_new_one(
         runner.signal(signal.SIGTERM)
         assert runner.wait() == 143
         assert "the term was lost" in runner.errors()
+        eventually(lambda: not is_running(int(next_pid)))
     assert election.leader() is None
 
 

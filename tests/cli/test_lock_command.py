@@ -7,17 +7,21 @@ import pty
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from etcd_recipes import Client
 from etcd_recipes.cli import main
 from etcd_recipes.testing import EtcdProcess, find_etcdctl
-from tests.cli.running import ME, environment, fresh_name, is_running, running
+from tests.cli.running import ME, Running, environment, fresh_name, is_running, running
 from tests.processes import children
 from tests.tools import eventually
 
 SHOW = "echo $ETCD_LOCK_NAME $ETCD_LOCK_KEY $ETCD_LOCK_REV $ETCD_LOCK_TOKEN"
+SIGNALS = "grep Sig[BI] /proc/self/status"
+"""Which signals are blocked, and which are ignored."""
 
 
 # -- statuses, stdin, environment ------------------------------------------------------------------------
@@ -27,7 +31,7 @@ SHOW = "echo $ETCD_LOCK_NAME $ETCD_LOCK_KEY $ETCD_LOCK_REV $ETCD_LOCK_TOKEN"
 def test_the_command_runs_under_the_lock_and_its_status_is_ours(
     etcd: EtcdProcess, name: str, api: str
 ) -> None:
-    script = f"{SHOW}; read line; echo $line; exit 7"
+    script = f"{SHOW}; read line; echo $line; {SIGNALS}; exit 7"
     with Client(etcd.endpoint, api=api) as client:
         with running(etcd.endpoint, "--api", api, "lock", name, "sh", "-c", script) as runner:
             said, key, revision, token = runner.line().split()
@@ -37,6 +41,10 @@ def test_the_command_runs_under_the_lock_and_its_status_is_ours(
             assert int(token) >= holder.token
             runner.say("hello\n")
             assert runner.line() == "hello"
+            alone = subprocess.run(
+                ["sh", "-c", SIGNALS], check=True, capture_output=True, text=True
+            )
+            assert [runner.line(), runner.line()] == alone.stdout.splitlines()
             assert runner.wait() == 7
             assert runner.errors() == "", "it has nothing to say"
         assert client.lock(name).holder() is None
@@ -65,19 +73,20 @@ def test_the_innermost_lock_is_what_a_command_sees_and_statuses_pass_through(
         assert runner.wait() == 137
 
 
-def test_a_command_that_cannot_be_is_told_before_etcd_is_asked(tmp_path) -> None:
+def test_a_command_that_cannot_be_is_told_before_anything_is_begun(capsys, tmp_path) -> None:
     plain = tmp_path / "plain"
     plain.touch(0o644)
-    with (
-        running("http://127.0.0.1:1", "lock", "n", "nosuchcommand") as absent,
-        running("http://127.0.0.1:1", "lock", "n", str(plain)) as barred,
-        running("http://127.0.0.1:1", "lock", "n", "--command-timeout", "300ms", "true") as lonely,
-    ):
-        assert absent.wait() == 127
-        assert absent.errors() == "etcd-recipes: nosuchcommand: command not found\n"
-        assert barred.wait() == 126
-        assert lonely.wait() == 125
-        assert "connection refused; is etcd running there?" in lonely.errors()
+    assert main.run(["lock", "n", "nosuchcommand"]) == 127
+    assert capsys.readouterr().err == "etcd-recipes: nosuchcommand: command not found\n"
+    assert main.run(["lock", "n", str(plain)]) == 126
+    assert "cannot be executed" in capsys.readouterr().err
+
+
+def test_without_etcd_it_says_so() -> None:
+    nobody = "http://127.0.0.1:1"
+    with running(nobody, "lock", "n", "--command-timeout", "300ms", "true") as runner:
+        assert runner.wait() == 125
+        assert "connection refused; is etcd running there?" in runner.errors()
 
 
 # -- who gets in -----------------------------------------------------------------------------------------
@@ -138,21 +147,30 @@ def test_what_makes_no_sense_is_a_usage_error(capsys, words, sentence: str) -> N
     assert sentence in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("option", "more"), [("--slots=2", "--slots=2"), ("--shared", "-v")])
-def test_several_hold_at_once_and_the_next_one_waits(
-    etcd: EtcdProcess, name: str, option: str, more: str
-) -> None:
-    script = ("sh", "-c", "echo in; cat")
+def test_slots_are_permits_of_a_semaphore(etcd: EtcdProcess, client: Client, name: str) -> None:
+    semaphore = client.semaphore(name, permits=2)
     with (
-        running(etcd.endpoint, "lock", option, name, *script) as one,
-        running(etcd.endpoint, "lock", option, name, *script) as two,
+        semaphore,
+        running(etcd.endpoint, "lock", "--slots", "2", name, "sh", "-c", "echo in; cat") as runner,
     ):
-        assert one.line() == two.line() == "in"
-        with running(etcd.endpoint, "lock", more, name, "-n", *script) as three:
-            assert three.wait() == 124  # a third slot, or a writer beside readers
-        one.end_stdin()
-        two.end_stdin()
-        assert one.wait() == two.wait() == 0
+        assert runner.line() == "in"
+        assert semaphore.acquire(blocking=False) is None
+        runner.end_stdin()
+        assert runner.wait() == 0
+
+
+def test_a_shared_lock_is_shared_and_not_with_others(
+    etcd: EtcdProcess, client: Client, name: str
+) -> None:
+    with (
+        client.rwlock(name).read(),
+        running(etcd.endpoint, "lock", name, "--shared", "sh", "-c", "echo in; cat") as runner,
+    ):
+        assert runner.line() == "in"
+        assert len(client.rwlock(name).holders()) == 2
+        assert client.lock(name).acquire(blocking=False) is None
+        runner.end_stdin()
+        assert runner.wait() == 0
 
 
 def test_without_a_command_it_prints_the_key_and_holds_until_a_signal(
@@ -260,57 +278,59 @@ STUBBORN = "trap 'echo asked' TERM; sleep 600 & echo $$ $!; while :; do sleep 0.
 """A command that does not end when it is asked, with a child of its own; it prints both numbers."""
 
 
-@pytest.fixture
-def stubborn(etcd: EtcdProcess, name: str):
-    options = ("--ttl", "2", "--grace", "0.4")
-    with running(etcd.endpoint, "lock", *options, name, "sh", "-c", STUBBORN) as runner:
-        runner.pids = [int(pid) for pid in runner.line().split()]
-        yield runner
-        assert not any(map(is_running, runner.pids))
+@contextmanager
+def stubborn(etcd: EtcdProcess, name: str, *options: str) -> Iterator[tuple[Running, list[int]]]:
+    words = ("lock", "--grace", "0.4", *options, name, "sh", "-c", STUBBORN)
+    with running(etcd.endpoint, *words) as runner:
+        pids = [int(pid) for pid in runner.line().split()]
+        yield runner, pids
+        assert not any(map(is_running, pids))
 
 
 def test_when_the_lease_is_revoked_the_command_is_asked_then_killed_with_all_its_own(
-    stubborn, client: Client, name: str
+    etcd: EtcdProcess, client: Client, name: str
 ) -> None:
-    holder = client.lock(name).holder()
-    assert holder is not None
-    client.v3.lease.revoke(int(holder.key.rpartition("/")[2], 16))
-    begun = time.monotonic()
-    assert stubborn.wait() == 75
-    assert (
-        time.monotonic() - begun < 2 / 3 + 0.4 + 1.5
-    )  # a third of the ttl, the grace, this machine
-    assert stubborn.line() == "asked"
-    assert f"{name} was lost" in stubborn.errors()
+    with stubborn(etcd, name, "--ttl", "3") as (runner, _):
+        holder = client.lock(name).holder()
+        assert holder is not None
+        client.v3.lease.revoke(int(holder.key.rpartition("/")[2], 16))
+        begun = time.monotonic()
+        assert runner.wait() == 75
+        assert time.monotonic() - begun < 3 / 3 + 0.4 + 1.5  # ttl/3, the grace, and a busy machine
+        assert runner.line() == "asked"
+        said = runner.errors()
+        assert f"{name} was lost" in said
+        assert "etcd says that" in said, "it was told, and not only not told of a renewal"
 
 
 def test_a_runner_that_is_stopped_does_not_leave_its_command_running_past_the_lease(
-    stubborn, client: Client, name: str
+    etcd: EtcdProcess, client: Client, name: str
 ) -> None:
-    stubborn.signal(signal.SIGSTOP)
-    with client.lock(name, timeout=15):
-        # Its lease has run out. The command was dead by then, although its runner could do nothing.
-        assert not any(map(is_running, stubborn.pids))
-    stubborn.signal(signal.SIGCONT)
-    assert stubborn.wait() == 75
+    with stubborn(etcd, name, "--ttl", "2") as (runner, pids):
+        runner.signal(signal.SIGSTOP)
+        with client.lock(name, timeout=15):
+            # Its lease has run out. The command was dead by then, although its runner could do nothing.
+            assert not any(map(is_running, pids))
+        runner.signal(signal.SIGCONT)
+        assert runner.wait() == 75
 
 
 @pytest.mark.parametrize("victim", ["runner", "guard", "both"])
-def test_kill_9_takes_the_command_along(stubborn, victim: str) -> None:
-    (guard,) = children(stubborn.pid)
-    if victim != "guard":
-        os.kill(stubborn.pid, signal.SIGKILL)
-    if victim != "runner":
-        os.kill(guard, signal.SIGKILL)
-    command, grandchild = stubborn.pids
-    eventually(lambda: not is_running(command))
-    if victim == "both":
-        os.kill(grandchild, signal.SIGKILL)  # nobody was left to do it
-    eventually(lambda: not is_running(grandchild))
-    eventually(lambda: not is_running(guard))
-    if victim == "guard":
-        assert stubborn.wait() == 125
-        assert "the process that guards the command was killed" in stubborn.errors()
+def test_kill_9_takes_the_command_along(etcd: EtcdProcess, name: str, victim: str) -> None:
+    with stubborn(etcd, name, "--ttl", "60") as (runner, (command, grandchild)):
+        (guard,) = children(runner.pid)
+        if victim != "guard":
+            os.killpg(runner.pid, signal.SIGKILL)  # the whole group, as `kill -9 %1` does
+        if victim != "runner":
+            os.kill(guard, signal.SIGKILL)
+        eventually(lambda: not is_running(command))
+        if victim == "both":
+            os.kill(grandchild, signal.SIGKILL)  # nobody was left to do it
+        eventually(lambda: not is_running(grandchild))
+        eventually(lambda: not is_running(guard))
+        if victim == "guard":
+            assert runner.wait() == 125
+            assert "the process that guards the command was killed" in runner.errors()
 
 
 def test_when_etcd_is_away_the_command_is_dead_before_the_lease_can_end() -> None:
@@ -328,3 +348,12 @@ def test_when_etcd_is_away_the_command_is_dead_before_the_lease_can_end() -> Non
         server.kill()
         assert runner.wait() == 75
         assert "could not be renewed in time" in runner.errors()
+
+
+def test_work_that_is_handed_in_late_does_not_count(
+    etcd: EtcdProcess, client: Client, name: str
+) -> None:
+    script = f"trap 'exit 0' TERM; {SHOW}; while :; do sleep 0.02; done"
+    with running(etcd.endpoint, "lock", "--ttl", "2", name, "sh", "-c", script) as runner:
+        client.v3.kv.delete(runner.line().split()[1])
+        assert runner.wait() == 75, "not the 0 that it ended with"

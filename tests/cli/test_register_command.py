@@ -15,22 +15,20 @@ from tests.tools import eventually
 ALL = ("--id", "a", "--weight", "3", "--zone", "z", "--meta", "k=v", "--meta", "url=a=b")
 
 
-@pytest.mark.parametrize("api", ["v3", "v2"])
 def test_an_instance_is_registered_while_the_command_runs(
-    etcd: EtcdProcess, name: str, api: str
+    etcd: EtcdProcess, client: Client, name: str
 ) -> None:
-    words = ("--api", api, "register", name, "--addr", "10.0.0.7:80", *ALL)
-    with Client(etcd.endpoint, api=api) as client:
-        registry = client.registry()
-        with running(etcd.endpoint, *words, "sh", "-c", "echo up; cat; exit 6") as runner:
-            assert runner.line() == "up"
-            (instance,) = registry.instances(name)
-            assert (instance.id, instance.address) == ("a", "10.0.0.7:80")
-            assert (instance.weight, instance.zone) == (3, "z")
-            assert instance.metadata == {"k": "v", "url": "a=b"}
-            runner.end_stdin()
-            assert runner.wait() == 6
-        assert registry.instances(name) == ()
+    words = ("register", name, "--addr", "10.0.0.7:80", *ALL)
+    registry = client.registry()
+    with running(etcd.endpoint, *words, "sh", "-c", "echo up; cat; exit 6") as runner:
+        assert runner.line() == "up"
+        (instance,) = registry.instances(name)
+        assert (instance.id, instance.address) == ("a", "10.0.0.7:80")
+        assert (instance.weight, instance.zone) == (3, "z")
+        assert instance.metadata == {"k": "v", "url": "a=b"}
+        runner.end_stdin()
+        assert runner.wait() == 6
+    assert registry.instances(name) == ()
 
 
 def test_before_the_command_hears_of_its_end_its_clients_do(
