@@ -190,7 +190,6 @@ class _Guard:
             self._had_terminal = True
             self._send(signal.SIGCONT)
         elif number in _JOB_CONTROL:  # SIGSTOP is somebody's who will send SIGCONT
-            self._terminal.take_back(self._group)
             self._say("stopped", self._had_terminal)
 
     def _act(self) -> None:

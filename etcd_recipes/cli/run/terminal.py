@@ -8,8 +8,8 @@ Job control, as sudo does it
    that reads from a terminal which is not its group's.
 3. So each key reaches the command once: either the terminal sends it there, or it sends it to the runner,
    which forwards it.
-4. When the command is stopped (Ctrl-Z), the runner takes the terminal back and stops as well, so that the
-   shell goes on. `fg` wakes the runner, and the runner wakes the command, if it still holds.
+4. When the command is stopped (Ctrl-Z), the runner stops as well, so that the shell goes on, which takes the
+   terminal. `fg` gives it to the runner and wakes that, and the runner wakes the command, if it still holds.
 """
 
 from __future__ import annotations
@@ -38,19 +38,18 @@ class Terminal:
             return 0  # there is none, or it has hung up
 
     def give(self, group: int) -> bool:
-        """Give it to `group` if the runner has it; tell whether that was so."""
+        """Give it to `group` if the runner has it; tell whether `group` has it now."""
         return self._move(self._group, group)
 
-    def take_back(self, group: int) -> bool:
-        """Take it back from `group` if that has it; tell whether that was so."""
-        return self._move(group, self._group)
+    def take_back(self, group: int) -> None:
+        """Take it back from `group` if that has it."""
+        self._move(group, self._group)
 
     def _move(self, owner: int, to: int) -> bool:
         """Only from a process that blocks SIGTTOU, which every other one in the background would get."""
-        if self._owner() != owner:
-            return False
-        try:
-            os.tcsetpgrp(self._fd, to)
-        except OSError:
-            return False
-        return True
+        if self._owner() == owner:
+            try:
+                os.tcsetpgrp(self._fd, to)
+            except OSError:
+                return False  # the group is gone, or the terminal
+        return self._owner() == to
