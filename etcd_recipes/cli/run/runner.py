@@ -242,7 +242,7 @@ def _until(hold: Hold) -> float:
 
 def _end(hold: Hold | None, status: int, late: bool) -> End:
     if late:
-        return End(status, "its lease could not be renewed in time")
+        return End(status, "its lease is about to run out, and cannot be renewed")
     return End(status, "" if hold is None else _why_lost(hold))
 
 
