@@ -12,9 +12,6 @@ import random
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from urllib3.exceptions import LocationParseError
-from urllib3.util import parse_url
-
 __all__ = ["Ring", "parse_endpoints"]
 
 _DEFAULT_PORT = 2379
@@ -34,6 +31,10 @@ def parse_endpoints(spec: str | Iterable[str], *, secure: bool = False) -> tuple
 
 
 def _parse(text: str, secure: bool) -> str:
+    # Imported here: a program that only prints its --help has no endpoint to parse.
+    from urllib3.exceptions import LocationParseError
+    from urllib3.util import parse_url
+
     if "@" in text:  # before anything is said about the rest, which may hold a password
         host = text.rpartition("@")[2]
         raise ValueError(
