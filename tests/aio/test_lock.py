@@ -169,6 +169,8 @@ def test_a_decorated_function_knows_its_hold(connect: Connect, api: str, name: s
         async with connect(api) as client:
             with pytest.raises(ValueError, match="heartbeat"):
                 client.exclusive(name, heartbeat=0)  # told where it stands, not when it is called
+            with pytest.raises(ValueError, match="max_hold"):
+                client.exclusive(name, max_hold=0)
             seen: list[tuple[str, str, str]] = []
 
             @client.exclusive(name, max_hold=60, heartbeat=60)
