@@ -9,11 +9,19 @@ How it works
 from etcd_recipes.aio.barriers import Barrier, DoubleBarrier, Latch
 from etcd_recipes.aio.client import Client
 from etcd_recipes.aio.election import Background, Election, Leadership, Term
-from etcd_recipes.aio.hold import Hold, Loss, WriteHold
+from etcd_recipes.aio.hold import Hold, Loss, MultiHold, WriteHold
 from etcd_recipes.aio.kv import KV, Watcher, Watching
-from etcd_recipes.aio.locks import Lock, ReadLock, RWLock, Semaphore, WriteLock
+from etcd_recipes.aio.locks import (
+    Lock,
+    MultiLock,
+    ReadLock,
+    RWLock,
+    Semaphore,
+    WriteLock,
+    current_hold,
+)
 from etcd_recipes.aio.mirror import Opening
-from etcd_recipes.aio.registry import Discovery, Registration, Registry
+from etcd_recipes.aio.registry import Discovery, InstanceEvents, Registration, Registry
 from etcd_recipes.aio.stream import Stream
 
 __all__ = [
@@ -25,10 +33,13 @@ __all__ = [
     "DoubleBarrier",
     "Election",
     "Hold",
+    "InstanceEvents",
     "Latch",
     "Leadership",
     "Lock",
     "Loss",
+    "MultiHold",
+    "MultiLock",
     "Opening",
     "RWLock",
     "ReadLock",
@@ -41,4 +52,5 @@ __all__ = [
     "Watching",
     "WriteHold",
     "WriteLock",
+    "current_hold",
 ]

@@ -49,6 +49,10 @@ class Calls:
         """Give the Context of a request: the client's default timeout if the caller gave no limit."""
         return limit(timeout, ctx, default=self._default_timeout)
 
+    def patience(self, timeout: float | None, ctx: Context | None) -> float | None:
+        """Give the timeout of a call: the client's default one if the caller gave no limit."""
+        return self._default_timeout if timeout is None and ctx is None else timeout
+
     async def request(self, function: Callable[[], T], ctx: Context) -> T:
         """Give what `function` gives, which ends when `ctx` does."""
         call = _Call(function, None, self._waits)

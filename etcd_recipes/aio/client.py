@@ -15,7 +15,7 @@ from etcd_recipes.aio.barriers import Barrier, DoubleBarrier, Latch
 from etcd_recipes.aio.calls import Calls
 from etcd_recipes.aio.election import Election
 from etcd_recipes.aio.kv import KV, watching
-from etcd_recipes.aio.locks import Lock, RWLock, Semaphore, exclusive
+from etcd_recipes.aio.locks import Lock, MultiLock, RWLock, Semaphore, exclusive
 from etcd_recipes.aio.mirror import Mirror, making, requesting
 from etcd_recipes.aio.registry import Registry
 from etcd_recipes.client import Client as Blocking
@@ -129,6 +129,7 @@ class Client(Mirror[Blocking]):
     watch = watching(V3.watch)
 
     lock = making(Blocking.lock, Lock)
+    multi_lock = making(Blocking.multi_lock, MultiLock)
     rwlock = making(Blocking.rwlock, RWLock)
     semaphore = making(Blocking.semaphore, Semaphore)
     election = making(Blocking.election, Election)
@@ -143,12 +144,19 @@ class Client(Mirror[Blocking]):
         *,
         on_busy: Literal["skip", "wait", "raise"] = "wait",
         ttl: float | None = None,
+        max_hold: float | None = None,
+        heartbeat: float | None = None,
     ) -> Callable[[Callable[P, Awaitable[R]]], Callable[P, Coroutine[Any, Any, R | None]]]:
         """Decorate a coroutine function so that one task among all processes runs it; see the blocking one.
 
-        When the lock is lost while it runs, it is cancelled, and LockLost raised.
+        When the lock is lost while it runs, it is cancelled, and LockLost raised. Inside,
+        ``aio.current_hold()`` gives the hold.
         """
-        return exclusive(lambda: self.lock(name, ttl=ttl), on_busy)
+
+        def make() -> Lock:
+            return self.lock(name, ttl=ttl, max_hold=max_hold, heartbeat=heartbeat)
+
+        return exclusive(make, on_busy)
 
     async def close(self) -> None:
         """Revoke the sessions, so that all they hold is released at once, and close all connections.

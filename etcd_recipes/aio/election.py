@@ -11,16 +11,16 @@ from types import TracebackType
 from typing import Self
 
 from etcd_recipes.aio.calls import Calls, outlast
-from etcd_recipes.aio.hold import Hold
+from etcd_recipes.aio.hold import FAREWELL, Hold
 from etcd_recipes.aio.locks import give_back
-from etcd_recipes.aio.mirror import Mirror, opening, requesting
+from etcd_recipes.aio.mirror import Mirror, confirming, opening, requesting
 from etcd_recipes.aio.stream import Stream
 from etcd_recipes.coordination.identity import Contender
-from etcd_recipes.core import retry
 from etcd_recipes.core.context import Context
-from etcd_recipes.core.errors import LockLost
+from etcd_recipes.core.errors import LockLost, RecipeError
 from etcd_recipes.core.log import event_logger
 from etcd_recipes.recipes import election as sync
+from etcd_recipes.recipes.election.leadership import check_value
 
 __all__ = ["Background", "Election", "Leadership", "Term"]
 
@@ -31,7 +31,7 @@ class Leadership(Hold):
     _sync: sync.Leadership
 
     def __init__(self, term: sync.Leadership, calls: Calls) -> None:
-        super().__init__(term, calls)
+        super().__init__(term, calls)  # nothing more: it gives this class its own argument
 
     @property
     def value(self) -> str:
@@ -43,6 +43,8 @@ class Leadership(Hold):
     async def resign(self, *, timeout: float | None = None, ctx: Context | None = None) -> bool:
         """Give leadership up; the same as `release`."""
         return await self.release(timeout=timeout, ctx=ctx)
+
+    transfer = confirming(sync.Leadership.transfer)
 
 
 class Term(Leadership):
@@ -58,11 +60,12 @@ class Term(Leadership):
         trace: TracebackType | None,
     ) -> bool:
         """Resign, or end the body that lost its term."""
+        over = isinstance(error, LockLost) and not self.is_held  # what `check` and `sleep` raise
         try:
             await super().__aexit__(kind, error, trace)
         except LockLost:
             return True
-        return isinstance(error, LockLost) and self._is_lost  # what `check` and `sleep` raise
+        return over
 
 
 class Election(Mirror[sync.Election]):
@@ -75,6 +78,7 @@ class Election(Mirror[sync.Election]):
 
     leader = requesting(sync.Election.leader)
     candidates = requesting(sync.Election.candidates)
+    evict = requesting(sync.Election.evict)
 
     campaign = opening(sync.Election.campaign, Leadership, undo=give_back, waits=True)
 
@@ -84,35 +88,30 @@ class Election(Mirror[sync.Election]):
         """Give who leads now, and again at every change; for ``async for``. See the blocking one."""
         return Stream(self._sync.observe, self._calls, timeout, ctx)
 
-    async def terms(
+    def terms(
         self, *, ctx: Context | None = None, value: str | None = None
     ) -> AsyncGenerator[Term, None]:
         """For ever: campaign and give the term; it is resigned when the loop comes back or is left.
 
         ``async for term in election.terms(): async with term: ...``: the body is cancelled when its term is
-        lost, and the loop goes on with the next one. Raises the error of `ctx` when that ends, SessionLost when
-        the client is closed.
+        lost, and the loop goes on with the next one. Raises the error of `ctx` when that ends, ResponseError
+        when etcd refuses, SessionLost when the client is closed.
         """
+        return self._terms(self.value if value is None else check_value(value), ctx)
+
+    async def _terms(self, value: str, ctx: Context | None) -> AsyncGenerator[Term, None]:
         while True:
-            life = Context(parent=ctx)
-            elected = partial(self._elected, value, life)
+            life = Context(
+                parent=ctx
+            )  # of one campaign: a cancel ends it, and not that of the next loop
+            life.check()
+            elected = partial(self._sync._elected, value, life)
             term = Term(await self._calls.wait(elected, life, undo=give_back), self._calls)
             try:
                 yield term
             finally:
                 if term.is_held:
-                    await term.release()
-            if ctx is not None:
-                ctx.check()
-
-    def _elected(self, value: str | None, ctx: Context) -> sync.Leadership:
-        """Campaign until elected, with a new session whenever one is lost; on a thread."""
-        return retry.CAMPAIGN.run(
-            ctx,
-            partial(self._sync.campaign, value, ctx=ctx),
-            on_failure=self._sync._tell,
-            unless=lambda _error: self._sync._sessions.ctx.cancelled,  # the client is closed
-        )
+                    await term.release(timeout=FAREWELL)
 
     async def run(
         self,
@@ -157,6 +156,7 @@ class Background:
         self._on_lost = on_lost
         self._term: Leadership | None = None
         self._task: asyncio.Task[None] | None = None
+        self._error: BaseException | None = None
         self._log = event_logger("election").bind(election=election.name)
 
     @property
@@ -170,9 +170,19 @@ class Background:
         """True while this process leads: local, cheap and honest."""
         return self.term is not None
 
+    @property
+    def error(self) -> BaseException | None:
+        """What has ended the campaign for good (etcd refuses, the client was closed); None while it goes on."""
+        return self._error
+
     async def __aenter__(self) -> Self:
-        """Begin to campaign."""
-        self._task = asyncio.create_task(self._election.run(self._lead))
+        """Begin to campaign; RecipeError when it does so already."""
+        if self._task is not None:
+            raise RecipeError(
+                f"this background campaign for {self._election.name!r} runs already; make another one"
+            )
+        self._error = None
+        self._task = asyncio.create_task(self._run())
         return self
 
     async def __aexit__(
@@ -182,12 +192,22 @@ class Background:
         trace: TracebackType | None,
     ) -> None:
         """Stop campaigning, resign if leading, and wait for the task; raises what ended it before that."""
-        assert self._task is not None
-        self._task.cancel()
-        await outlast(self._task)
+        task, self._task = self._task, None
+        if task is None:
+            return
+        task.cancel()
+        await outlast(task)
         if error is None:
             with suppress(asyncio.CancelledError):
-                self._task.result()
+                task.result()
+
+    async def _run(self) -> None:
+        try:
+            await self._election.run(self._lead)
+        except Exception as error:
+            self._error = error
+            self._log.exception("election.background_ended")
+            raise
 
     async def _lead(self, term: Leadership) -> None:
         self._term = term

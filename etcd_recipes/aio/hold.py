@@ -1,40 +1,46 @@
-"""The hold, awaitable: what is held, and a body that is cancelled when it is lost.
+"""The handle, awaitable: what is held, and a body that is cancelled when it is lost.
 
 Rules of this file
 1. The renewals go on in a thread of the session: a loop that is blocked loses nothing by that.
-2. `is_held`, `remaining` and `check` are local, and ask the clock; they are not awaited.
+2. `is_held`, `remaining`, `check` and `heartbeat` are local, and ask the clock; they are not awaited.
 3. The body of ``async with`` is cancelled when the hold is lost (`guard`), and LockLost stands at its end. A
    body that catches the CancelledError and goes on gets LockLost at its end all the same.
+4. How it ended is the blocking handle's to say, whoever ended it, and in whatever way.
 """
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Any, Generic, Self, TypeVar
 
 from etcd_recipes.aio.calls import Calls
 from etcd_recipes.aio.guard import Guard
 from etcd_recipes.aio.mirror import Mirror, local, requesting
-from etcd_recipes.coordination import hold as sync
+from etcd_recipes.coordination import handle as sync
+from etcd_recipes.coordination import hold
 from etcd_recipes.coordination.session import Session
-from etcd_recipes.core.context import Context, check_timeout, limit
+from etcd_recipes.core import store
+from etcd_recipes.core.context import Context, check_timeout
 from etcd_recipes.core.errors import LockLost
-from etcd_recipes.recipes import rwlock
+from etcd_recipes.recipes import multi_lock, rwlock
 
-__all__ = ["Handle", "Hold", "Loss", "WriteHold"]
+__all__ = ["FAREWELL", "Handle", "Hold", "Loss", "MultiHold", "WriteHold"]
 
-_FAREWELL = 1.0  # seconds for a release after a cancel
+S = TypeVar("S", bound=sync.Handle)
+
+FAREWELL = 1.0
+"""Seconds for a release after a cancel."""
 
 
 class Loss:
     """The event of a hold's end; ``is_set`` and ``wait`` as of asyncio.Event."""
 
-    def __init__(self, handle: Handle) -> None:
+    def __init__(self, handle: Handle[Any]) -> None:
         self._handle = handle
 
     def is_set(self) -> bool:
@@ -53,27 +59,34 @@ class Loss:
         return self.is_set()
 
 
-class Handle(Mirror[sync.Hold]):
+class Handle(Mirror[S], Generic[S]):
     """What an owner has in hand while something is held. ``async with`` cancels its body when it is lost."""
 
-    def __init__(self, hold: sync.Hold, calls: Calls) -> None:
-        super().__init__(hold, calls)
+    def __init__(self, handle: S, calls: Calls) -> None:
+        super().__init__(handle, calls)
         self.lost = Loss(self)
-        self._given_up = False
         self._guards: list[tuple[Guard, Callable[[], object]]] = []
         self._listeners: list[tuple[asyncio.AbstractEventLoop, Callable[[], object]]] = []
-        hold.on_lost(lambda _reason: self._tell())
+        handle.lost._listen(self._tell)
 
     @property
     def is_held(self) -> bool:
         """True while it is provably ours; local and cheap."""
         return self._sync.is_held
 
-    remaining = local(sync.Hold.remaining)
-    check = local(sync.Hold.check)
+    @property
+    def reason(self) -> str:
+        """Why it is gone; "" while it is held."""
+        return self._sync.reason
+
+    remaining = local(sync.Handle.remaining)
+    check = local(sync.Handle.check)
+    heartbeat = local(sync.Handle.heartbeat)
 
     async def sleep(self, seconds: float) -> None:
-        """Sleep for `seconds`; raises LockLost as soon as the hold is gone."""
+        """Sleep for `seconds`; raises LockLost as soon as the hold is gone. It is no heartbeat."""
+        if seconds is None:
+            raise TypeError("seconds is a number of seconds, not None")
         check_timeout(seconds, "seconds")
         self.check()
         await self.lost.wait(seconds)
@@ -88,8 +101,11 @@ class Handle(Mirror[sync.Hold]):
 
         Soon if it is lost already. TypeError for a coroutine function: make a task in the callback.
         """
-        if inspect.iscoroutinefunction(callback):
-            raise TypeError("an on_lost callback is a plain function, which may start a task")
+        if inspect.iscoroutinefunction(callback) or not callable(callback):
+            raise TypeError(
+                "an on_lost callback is a plain function, which is called with the reason and may start a "
+                f"task; not {callback!r}"
+            )
         loop = asyncio.get_running_loop()
 
         def call(reason: str) -> None:
@@ -99,32 +115,30 @@ class Handle(Mirror[sync.Hold]):
         self._sync.on_lost(call)
 
     async def release(self, *, timeout: float | None = None, ctx: Context | None = None) -> bool:
-        """Give it up: one request, fenced; idempotent. Tells whether etcd confirmed that the key is gone.
+        """Give it up: one request a key, fenced; idempotent. Tells whether etcd confirmed that it is gone.
 
         If not, or when the task is cancelled, the session goes on removing it in the background.
         """
-        self._given_up = self._given_up or self.is_held
-        limited = limit(timeout, ctx, default=self._patience)
         life = Context(parent=ctx)  # its end is an error, that of the timeout is not
-
-        def give_up() -> bool:
-            return self._sync.release(timeout=limited.remaining(), ctx=life)
-
-        try:
-            return await self._calls.wait(give_up, life)
-        finally:
-            self._tell()
+        patience = self._patience if timeout is None and ctx is None else timeout
+        give_up = partial(self._sync.release, timeout=patience, ctx=life)
+        return await self._calls.wait(give_up, life)
 
     @property
     def _patience(self) -> float:
         """Seconds for a release that was given no limit."""
-        return max(1.0, self._sync.session.ttl / 3)
+        return max(1.0, self._ttl / 3)
+
+    @property
+    def _ttl(self) -> float:
+        raise NotImplementedError
 
     # -- the body ----------------------------------------------------------------------------------------------
 
     @property
     def _is_lost(self) -> bool:
-        return not self._given_up and not self.is_held
+        # In this order: what is seen as not held has its last state by then, or what it rests on is gone.
+        return not self._sync.is_held and self._sync._state is not sync.State.RELEASED
 
     def _cut(self, guard: Guard) -> None:
         if self._is_lost:
@@ -149,7 +163,7 @@ class Handle(Mirror[sync.Hold]):
         is_ours = self._leave(kind)
         if not self._is_lost:
             ends = error is not None and not isinstance(error, Exception)
-            await self.release(timeout=_FAREWELL if ends else None)
+            await self.release(timeout=FAREWELL if ends else None)
         elif error is None or is_ours:
             raise self._loss() from error
 
@@ -196,10 +210,10 @@ class Handle(Mirror[sync.Hold]):
         self._listeners[:] = [pair for pair in self._listeners if pair[1] is not listener]
 
 
-class Hold(Handle):
+class Hold(Handle[hold.Hold]):
     """Something that is held; see `etcd_recipes.Hold`. ``async with`` cancels its body when it is lost."""
 
-    def __init__(self, hold: sync.Hold, calls: Calls) -> None:
+    def __init__(self, hold: hold.Hold, calls: Calls) -> None:
         super().__init__(hold, calls)
         self.key = hold.key
         self.token = hold.token
@@ -208,6 +222,33 @@ class Hold(Handle):
     def session(self) -> Session:
         """The session that it rests on: the blocking one."""
         return self._sync.session
+
+    @property
+    def guard(self) -> store.Guard:
+        """A condition for ``client.kv.txn``: that this very hold stands in etcd; RecipeError on v2. No request."""
+        return self._sync.guard
+
+    @property
+    def _ttl(self) -> float:
+        return self._sync.session.ttl
+
+
+class MultiHold(Handle[multi_lock.MultiHold]):
+    """Several locks that are held together; see `etcd_recipes.MultiHold`. ``async with`` as with a Hold."""
+
+    def __init__(self, holds: multi_lock.MultiHold, calls: Calls) -> None:
+        super().__init__(holds, calls)
+        self.keys = holds.keys
+        self.tokens: Mapping[str, int] = holds.tokens
+
+    @property
+    def guards(self) -> tuple[store.Guard, ...]:
+        """The guards of all of them, for ``client.kv.txn``; RecipeError on v2. No request."""
+        return self._sync.guards
+
+    @property
+    def _ttl(self) -> float:
+        return self._sync._holds[0].session.ttl
 
 
 class WriteHold(Hold):

@@ -3,7 +3,8 @@
 Rules of this file
 1. No algorithm is written twice. A mirror holds the blocking object and hands calls to it; its methods are
    made from the blocking ones, so that names, arguments, types and docstrings are the same.
-2. `requesting` is for what has the client's default timeout, `waiting` for what waits as long as it is told.
+2. `requesting` is for what has the client's default timeout, `waiting` for what waits as long as it is told,
+   `confirming` for what says False when its timeout has passed, and raises only when `ctx` ends.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar
 from etcd_recipes.aio.calls import Calls
 from etcd_recipes.core.context import Context
 
-__all__ = ["Mirror", "Opening", "local", "making", "opening", "requesting", "waiting"]
+__all__ = ["Mirror", "Opening", "confirming", "local", "making", "opening", "requesting", "waiting"]
 
 S = TypeVar("S")
 S_co = TypeVar("S_co", covariant=True)
@@ -72,6 +73,24 @@ def waiting(
         limited = Context(parent=options.pop("ctx", None))
         function = functools.partial(run, self._sync, *args, ctx=limited, **options)
         return await self._calls.wait(function, limited)
+
+    return call
+
+
+def confirming(
+    method: Callable[Concatenate[S, P], bool],
+) -> Callable[Concatenate[_Mirrored[S], P], Coroutine[Any, Any, bool]]:
+    """Make an awaitable method of one that tells whether it was confirmed in time; else the same as `requesting`."""
+    run: Callable[..., bool] = method
+
+    @functools.wraps(method)
+    async def call(self: _Mirrored[S], /, *args: P.args, **kwargs: P.kwargs) -> bool:
+        options: dict[str, Any] = dict(kwargs)
+        ctx, timeout = options.pop("ctx", None), options.pop("timeout", None)
+        patience = self._calls.patience(timeout, ctx)
+        life = Context(parent=ctx)
+        function = functools.partial(run, self._sync, *args, timeout=patience, ctx=life, **options)
+        return await self._calls.wait(function, life)
 
     return call
 

@@ -6,15 +6,15 @@ import asyncio
 import inspect
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from etcd_recipes.aio.calls import BLINK, Calls
-from etcd_recipes.aio.mirror import Mirror, local, opening, requesting, waiting
+from etcd_recipes.aio.mirror import Mirror, confirming, local, opening, requesting, waiting
 from etcd_recipes.aio.stream import Stream
 from etcd_recipes.core.context import Context
 from etcd_recipes.recipes import registry as sync
 
-__all__ = ["Discovery", "Registration", "Registry"]
+__all__ = ["Discovery", "InstanceEvents", "Registration", "Registry"]
 
 _CHECK_PATIENCE = 5.0
 """Seconds after which an async check has not passed."""
@@ -37,11 +37,12 @@ class Registration(Mirror[sync.Registration]):
         self, *, timeout: float | None = None, ctx: Context | None = None, **changes: Any
     ) -> bool:
         """Change fields of the instance: address, metadata, weight, zone, draining. See the blocking one."""
-        limited = self._calls.limit(timeout, ctx)
-        change = partial(self._sync.update, ctx=limited, **changes)
-        return await self._calls.request(change, limited)
+        life = Context(parent=ctx)  # its end is an error, that of the timeout is not
+        patience = self._calls.patience(timeout, ctx)
+        change = partial(self._sync.update, timeout=patience, ctx=life, **changes)
+        return await self._calls.wait(change, life)
 
-    drain = requesting(sync.Registration.drain)
+    drain = confirming(sync.Registration.drain)
 
     async def close(self, *, timeout: float | None = None) -> bool:
         """Take the registration back, for good; idempotent. Tells whether etcd confirmed it.
@@ -64,6 +65,15 @@ class Registration(Mirror[sync.Registration]):
         await self.close()
 
 
+class InstanceEvents(Stream[sync.InstanceEvent]):
+    """The changes of a view, for ``async for``; see `etcd_recipes.InstanceEvents`."""
+
+    @property
+    def dropped(self) -> int:
+        """How many were lost because this reader was too far behind: read ``view.instances`` again."""
+        return cast("sync.InstanceEvents", self._iterator).dropped
+
+
 class Discovery(Mirror[sync.Discovery]):
     """A live view of one service; see `etcd_recipes.Discovery`. Reading it is not awaited."""
 
@@ -74,8 +84,13 @@ class Discovery(Mirror[sync.Discovery]):
 
     @property
     def instances(self) -> tuple[sync.Instance, ...]:
-        """Those that take work, in the order of their ids, as last known."""
+        """Those that take work, in the order of their ids, as last known; `suspects` are among them."""
         return self._sync.instances
+
+    @property
+    def suspects(self) -> tuple[sync.Instance, ...]:
+        """Those that vanished together with so many others that it is not believed yet; see the blocking one."""
+        return self._sync.suspects
 
     @property
     def draining(self) -> tuple[sync.Instance, ...]:
@@ -96,11 +111,9 @@ class Discovery(Mirror[sync.Discovery]):
     report = local(sync.Discovery.report)
     wait_for = waiting(sync.Discovery.wait_for)
 
-    def events(
-        self, *, timeout: float | None = None, ctx: Context | None = None
-    ) -> Stream[sync.InstanceEvent]:
+    def events(self, *, timeout: float | None = None, ctx: Context | None = None) -> InstanceEvents:
         """Give every change from now on, for ``async for``, until the view is closed. See the blocking one."""
-        return Stream(self._sync.events, self._calls, timeout, ctx)
+        return InstanceEvents(self._sync.events, self._calls, timeout, ctx)
 
     async def close(self) -> None:
         """Stop following; the last list stays readable. Idempotent. No request."""

@@ -3,14 +3,14 @@
 Rules of this file
 1. One step at a time, each on a thread of its own; between two steps no thread belongs to the stream. So a
    loop that is left by ``break`` or an exception leaves nothing behind but an object.
-2. A step that is cancelled ends the stream, as it ends an async generator.
+2. A step that is cancelled, or raises, ends the stream, as it ends an async generator.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar, cast
+from typing import Generic, Self, TypeVar, cast
 
 from etcd_recipes.aio.calls import Calls
 from etcd_recipes.core.context import Context
@@ -36,6 +36,7 @@ class Stream(Generic[T]):
         self._ctx = Context(timeout, parent=ctx)
         self._iterator: Iterator[T] = start(ctx=self._ctx)
         self._is_stepping = False
+        self._is_over = False
 
     def __aiter__(self) -> Self:
         """Give the stream itself."""
@@ -45,12 +46,18 @@ class Stream(Generic[T]):
         """Wait for the next value; RuntimeError while another task does."""
         if self._is_stepping:
             raise RuntimeError("one task at a time waits for the next value")
+        if self._is_over:
+            raise StopAsyncIteration
         self._is_stepping = True
         try:
             value = await self._calls.wait(self._step, self._ctx)
+        except BaseException:
+            self._is_over = True
+            raise
         finally:
             self._is_stepping = False
         if value is _END:
+            self._is_over = True
             raise StopAsyncIteration
         return cast("T", value)
 
@@ -60,9 +67,9 @@ class Stream(Generic[T]):
     async def aclose(self) -> None:
         """End it; a task that waits for the next value gets Cancelled. Idempotent."""
         self._ctx.cancel("the iteration was closed")
-        if not self._is_stepping:
-            iterator = cast("Generator[T, Any, Any]", self._iterator)
-            await self._calls.finish(iterator.close)
+        self._is_over = True
+        if not self._is_stepping and isinstance(self._iterator, Generator):
+            await self._calls.finish(self._iterator.close)
 
     async def __aenter__(self) -> Self:
         """Give the stream itself."""

@@ -46,11 +46,12 @@ class _Held(Protocol):
 class Loss:
     """The event of a hold's end; ``is_set`` and ``wait`` as of threading.Event."""
 
-    __slots__ = ("_event", "_hold")
+    __slots__ = ("_event", "_hold", "_listeners")
 
     def __init__(self, hold: _Held) -> None:
         self._hold = hold
         self._event = runtime.new_event()
+        self._listeners: list[Callable[[], object]] = []
 
     def is_set(self) -> bool:
         """Tell whether the hold is gone, for whatever reason; asks the clock."""
@@ -62,8 +63,14 @@ class Loss:
             self._event.wait(timeout)
         return self.is_set()
 
+    def _listen(self, listener: Callable[[], object]) -> None:
+        """Have `listener` called on the thread that ends the hold, by a loss or a release: it must be quick."""
+        self._listeners.append(listener)
+
     def _set(self) -> None:
         self._event.set()
+        for listener in self._listeners:
+            listener()
 
 
 class Handle(ABC):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from itertools import pairwise
 
 import pytest
 
-from etcd_recipes import Client, Context, LockLost, NotAcquired, NotHeld, aio
+import etcd_recipes
+from etcd_recipes import Client, Context, LockLost, NotAcquired, NotHeld, RecipeError, aio
+from etcd_recipes.core.v3 import Op
 from tests.aio.conftest import TTL
 from tests.recipes.operator import remove, revoke
 from tests.tools import Job, eventually
@@ -94,10 +96,22 @@ def test_it_is_had_in_time_or_not_at_all(connect: Connect, api: str, name: str) 
                 assert [c.key for c in [await lock.holder()] if c] == [hold.key]
                 assert await lock.waiters() == ()
                 assert hold.is_held
+                assert hold.reason == ""
                 assert 0 < hold.remaining() <= TTL
                 hold.check()
+                if api == "v3":
+                    write = Op.put(f"{name}-v", "1")
+                    assert (await client.kv.txn([hold.guard], [write])).succeeded
+                for wrong in (None, "seconds"):
+                    with pytest.raises(TypeError, match="seconds"):
+                        await hold.sleep(wrong)  # type: ignore[arg-type]
+                for callback in (None, until):
+                    with pytest.raises(TypeError, match="plain function"):
+                        hold.on_lost(callback)  # type: ignore[arg-type]
             assert not hold.is_held
             assert not await lock.locked()
+            if api == "v3":
+                assert not (await client.kv.txn([hold.guard], [write])).succeeded
             async with lock as hold:  # given up by the body itself: nothing is lost
                 assert await hold.release()
                 await asyncio.sleep(0.01)
@@ -146,6 +160,110 @@ def test_a_decorated_function_runs_once_at_a_time(connect: Connect, name: str) -
                 client.exclusive(name)(lambda: None)  # type: ignore[arg-type,return-value]
             with pytest.raises(ValueError, match="on_busy"):
                 client.exclusive(name, on_busy="perhaps")  # type: ignore[arg-type]
+
+    asyncio.run(main())
+
+
+def test_a_decorated_function_knows_its_hold(connect: Connect, api: str, name: str) -> None:
+    async def main() -> None:
+        async with connect(api) as client:
+            with pytest.raises(ValueError, match="heartbeat"):
+                client.exclusive(name, heartbeat=0)  # told where it stands, not when it is called
+            with pytest.raises(ValueError, match="max_hold"):
+                client.exclusive(name, max_hold=0)
+            seen: list[tuple[str, str, str]] = []
+
+            @client.exclusive(name, max_hold=60, heartbeat=60)
+            async def work(inner: Callable[[], Awaitable[object]] | None = None) -> aio.Hold:
+                hold = aio.current_hold()
+                hold.heartbeat()
+                assert hold.is_held
+                assert hold.remaining() <= TTL
+                if inner is not None:
+                    await inner()
+                    assert aio.current_hold() is hold
+                of_a_thread = await asyncio.to_thread(lambda: etcd_recipes.current_hold().key)
+                async with asyncio.TaskGroup() as group:
+                    child = group.create_task(_current_key())
+                seen.append((hold.key, of_a_thread, child.result()))
+                return hold
+
+            another = client.exclusive(f"{name}-2")(_current_key)
+            hold = await work(another)
+            tasks = [asyncio.create_task(client.exclusive(f"{name}-3")(_current_key)())]
+            tasks += [asyncio.create_task(client.exclusive(f"{name}-4")(_current_key)())]
+            assert len({*await asyncio.gather(*tasks), hold.key}) == 3  # each task has its own
+            assert seen == [(hold.key,) * 3]
+            assert not hold.is_held
+            for current in (aio.current_hold, etcd_recipes.current_hold):
+                with pytest.raises(NotHeld):
+                    current()
+
+    asyncio.run(main())
+
+
+async def _current_key() -> str:
+    await asyncio.sleep(0)
+    return aio.current_hold().key
+
+
+def test_several_locks_are_had_together_or_not_at_all(
+    connect: Connect, operator: Client, other: Client, api: str, name: str
+) -> None:
+    a, b = f"{name}-a", f"{name}-b"
+
+    async def swap(client: aio.Client, names: list[str], done: list[int]) -> None:
+        for _ in range(3):
+            async with client.multi_lock(names):
+                done.append(1)
+
+    async def main() -> None:
+        async with connect(api) as client:
+            both = client.multi_lock([b, a], timeout=0.1)
+            assert both.names == (a, b)
+            async with both as hold:
+                assert [key.rpartition("/")[0] for key in hold.keys] == [a, b]
+                assert list(hold.tokens) == [a, b]
+                assert 0 < hold.remaining() <= TTL
+                assert await client.lock(b).acquire(blocking=False) is None
+                with pytest.raises(NotAcquired, match="multi-lock"):
+                    async with client.multi_lock([b], timeout=0.1):
+                        raise AssertionError("it ran without the locks")
+                if api == "v3":
+                    done = await client.kv.txn(hold.guards, [Op.put(f"{name}-v", "1")])
+                    assert done.succeeded
+                else:
+                    with pytest.raises(RecipeError, match="transactions"):
+                        _ = hold.guards
+            done: list[int] = []
+            async with asyncio.TaskGroup() as group:  # nobody waits in a circle
+                group.create_task(swap(client, [a, b], done))
+                group.create_task(swap(client, [b, a], done))
+            assert len(done) == 6
+
+            with other.lock(b):  # a wait that is cancelled gives back what it has
+                waiting = asyncio.create_task(both.acquire())
+                await until(lambda: len(line(other, a)) == 1 and len(line(other, b)) == 2)
+                waiting.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await waiting
+                assert (line(other, a), len(line(other, b))) == ([], 1)
+
+            with pytest.raises(LockLost, match=b):  # one is lost: all are, and the body ends
+                async with both as hold:
+                    await asyncio.to_thread(remove, other, hold.keys[1], api)
+                    await asyncio.sleep(30)
+            assert _cancels() == 0
+            await until(lambda: line(other, a) == [])
+
+            hold = await both.acquire()
+            assert hold is not None
+            assert await both.release()
+            assert (hold.is_held, hold.reason) == (False, "it was released")
+            with pytest.raises(NotHeld):
+                await both.release()
+            with pytest.raises(NotHeld, match="not entered"):
+                await both.__aexit__(None, None, None)
 
     asyncio.run(main())
 
@@ -295,6 +413,54 @@ def _cancels() -> int:
     task = asyncio.current_task()
     assert task is not None
     return task.cancelling()
+
+
+def test_a_limit_that_passes_cancels_the_body_as_any_loss_does(
+    connect: Connect, other: Client, api: str, name: str
+) -> None:
+    async def hang(thing: aio.Lock | aio.MultiLock, beats: int = 0) -> float:
+        begun = time.monotonic()
+        async with thing as hold:
+            for _ in range(beats):
+                await asyncio.sleep(0.1)
+                hold.heartbeat()
+            try:
+                await asyncio.sleep(30)
+            finally:
+                assert not hold.is_held
+                with pytest.raises(LockLost):
+                    hold.heartbeat()  # too late: no beat brings it back
+                begun = time.monotonic() - begun
+        return begun
+
+    async def main() -> None:
+        async with connect(api) as client:
+            limits = [
+                hang(client.lock(f"{name}-1", max_hold=0.3)),
+                hang(client.lock(f"{name}-2", heartbeat=0.3), beats=5),
+                hang(client.multi_lock([f"{name}-3", f"{name}-4"], max_hold=0.3)),
+            ]
+            begun = time.monotonic()
+            ends = await asyncio.gather(*limits, return_exceptions=True)
+            assert 0.8 <= time.monotonic() - begun < 5  # 5 beats and 0.3 s; nobody slept for 30 s
+            assert [type(end) for end in ends] == [LockLost] * 3
+            assert [word in str(end) for word, end in zip(_LIMITS, ends, strict=True)] == [True] * 3
+            assert _cancels() == 0
+            for number in range(1, 5):  # the key goes, though the session lives
+                await until(lambda n=number: line(other, f"{name}-{n}") == [])  # type: ignore[misc]
+
+            with pytest.raises(
+                LockLost, match="max_hold"
+            ):  # a loop that hangs: it is free for others
+                async with client.lock(name, max_hold=0.2):
+                    block_until(lambda: line(other, name) == [])
+                    await asyncio.sleep(30)
+            assert _cancels() == 0
+
+    asyncio.run(main())
+
+
+_LIMITS = ("max_hold of 0.3 s", "no heartbeat for 0.3 s", "max_hold of 0.3 s")
 
 
 def test_a_body_that_catches_the_cancel_gets_lock_lost_at_its_end(

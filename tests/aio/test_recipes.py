@@ -11,14 +11,19 @@ from etcd_recipes import (
     BrokenBarrier,
     Cancelled,
     Client,
+    Codec,
     Context,
     DeadlineExceeded,
     DoubleBarrier,
+    Instance,
+    LimitMismatch,
     LockLost,
     NotHeld,
+    RecipeError,
     SessionLost,
     aio,
 )
+from etcd_recipes.testing import EtcdProcess, FaultProxy
 from tests.aio.test_lock import block_until, line, until
 from tests.recipes.operator import remove
 from tests.tools import Job
@@ -57,6 +62,115 @@ def test_a_term_begins_with_a_campaign_and_ends_with_its_body(
 
     with pytest.raises(LockLost):
         asyncio.run(main())
+
+
+def test_a_term_is_handed_over_by_its_leader(connect: Connect, api: str, name: str) -> None:
+    async def lead_once(election: aio.Election, value: str, until: asyncio.Event) -> None:
+        async with election.campaign(value) as term:
+            assert term.value == value
+            await until.wait()
+
+    async def main() -> None:
+        async with connect(api) as client, connect(api) as second, connect(api) as third:
+            others, stop = [second.election(name), third.election(name)], asyncio.Event()
+            waiting = []
+            async with client.election(name).campaign("one") as term:
+                for number, election in enumerate(others):
+                    task = lead_once(election, f"other {number}", stop)
+                    waiting.append(asyncio.create_task(task))
+                    await until(lambda n=number: len(line(client.blocking, name)) == n + 2)  # type: ignore[misc]
+                with pytest.raises(RecipeError, match="no candidate"):
+                    await term.transfer("nobody")
+                term.check()  # it goes on
+                told = asyncio.create_task(term.wait_lost())
+                assert await term.transfer("other 1", timeout=10)
+                assert (
+                    await told
+                )  # over, and known at once; neither a loss nor a cancel of this body
+                assert (term.is_held, term.reason) == (False, "it was released")
+                leader = await client.election(name).leader()
+                assert leader is not None
+                assert leader.value == "other 1"
+                await asyncio.sleep(0.01)
+            (_, last) = await others[0].candidates()
+            assert await others[1].evict(last)
+            ends = asyncio.gather(*waiting, return_exceptions=True)
+            await until(lambda: len(line(client.blocking, name)) == 1)
+            if api == "v3":
+                assert isinstance(await _first_end(waiting), LockLost)
+            stop.set()
+            assert sum(isinstance(end, LockLost) for end in await ends) == 1
+
+    asyncio.run(main())
+
+
+async def _first_end(tasks: list[asyncio.Task[None]]) -> BaseException | None:
+    done, _ = await asyncio.wait(tasks, timeout=5, return_when=asyncio.FIRST_COMPLETED)
+    return done.pop().exception()
+
+
+def test_who_waits_for_the_end_of_a_term_hears_of_it_when_it_is_handed_over(
+    connect: Connect, operator: Client, name: str
+) -> None:
+    """A candidate of another library never says that it leads: `transfer` goes on waiting."""
+
+    async def main() -> None:
+        async with connect() as client:
+            election = client.election(name)
+            lost = asyncio.Event()
+            async with election.background(on_lost=lost.set) as background:
+                await until(lambda: background.is_leader)
+                with pytest.raises(RecipeError, match="runs already"):
+                    await background.__aenter__()
+                assert background.error is None
+                term = background.term
+                assert term is not None
+                lease = operator.v3.lease.grant(60)
+                operator.v3.kv.put(f"{name}/{lease.id:x}", "foreign", lease=lease.id)
+                handing = asyncio.create_task(term.transfer("foreign", timeout=60))
+                async with asyncio.timeout(5):
+                    await lost.wait()
+                assert not handing.done()
+                handing.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await handing
+                operator.v3.lease.revoke(lease.id)
+                await until(lambda: background.is_leader)  # it campaigns again
+                assert background.term is not term
+            background = election.background()
+            with pytest.raises(SessionLost, match="closed"):
+                async with background:
+                    await client.close()
+                    await until(lambda: background.error)
+
+    asyncio.run(main())
+
+
+def test_a_lead_that_resigns_by_itself_and_looks_goes_on_to_the_next_term(
+    connect: Connect, name: str
+) -> None:
+    tokens: list[int] = []
+
+    async def lead(term: aio.Leadership) -> None:
+        tokens.append(term.token)
+        if len(tokens) == 3:
+            raise KeyError
+        await term.resign()
+        term.check()
+
+    async def main() -> None:
+        async with connect() as client:
+            with pytest.raises(KeyError):
+                await client.election(name).run(lead)
+            with pytest.raises(TypeError, match="proposal"):
+                client.election(name).terms(value=1)  # type: ignore[arg-type]
+            ctx = Context()
+            ctx.cancel("before it began")
+            with pytest.raises(Cancelled, match="before it began"):
+                await client.election(name).run(lead, ctx=ctx)
+
+    asyncio.run(main())
+    assert len(set(tokens)) == 3
 
 
 def test_a_lost_term_is_over_and_awaited_before_the_next_campaign(
@@ -216,6 +330,56 @@ def test_instances_are_registered_followed_and_picked(
     asyncio.run(main())
 
 
+def test_a_change_that_is_not_confirmed_in_time_is_no_error(
+    etcd: EtcdProcess, connect: Connect, name: str
+) -> None:
+    """As with the blocking one: it tells False for its timeout, and raises for that of the caller's Context."""
+
+    async def main(proxy: FaultProxy) -> None:
+        client = aio.Client(proxy.endpoint, header_timeout=None, session_ttl=30)
+        mine = await client.registry(name).register("api", "10.0.0.1:80")
+        proxy.blackhole()
+        assert not await mine.update(weight=2, timeout=0.1)
+        assert not await mine.drain(timeout=0.1)
+        assert (mine.instance.weight, mine.instance.draining) == (2, True)
+        proxy.heal()
+        await until(lambda: mine.is_published)
+        proxy.blackhole()
+        with pytest.raises(DeadlineExceeded):
+            await mine.update(zone="a", ctx=Context(0.1))
+        proxy.heal()
+        await client.close()
+
+    with FaultProxy(etcd.endpoint) as proxy:
+        asyncio.run(main(proxy))
+
+
+def test_a_view_keeps_those_that_vanish_all_at_once(connect: Connect, api: str, name: str) -> None:
+    async def main() -> None:
+        codec = Codec(lambda instance: instance.address, Instance)
+        async with connect(api) as client, connect(api) as another:
+            registry = client.registry(name, codec=codec)
+            made = [
+                another.registry(name, codec=codec).register("api", f"h:{n}") for n in (1, 2, 3)
+            ]
+            for each in made:
+                await each
+            async with registry.follow("api", confirm=0.3) as view:
+                assert len(view.instances) == 3
+                assert view.suspects == ()
+                events = view.events()
+                await another.close()
+                await until(lambda: len(view.suspects) == 3)
+                assert len(view.instances) == 3
+                while view.instances:
+                    event = await anext(events)
+                assert (event.kind, events.dropped) == ("removed", 0)
+                await events.aclose()
+                assert [event async for event in events] == []
+
+    asyncio.run(main())
+
+
 # -- the others -----------------------------------------------------------------------------------
 
 
@@ -244,17 +408,30 @@ def test_permits_are_counted(connect: Connect, api: str, name: str) -> None:
     async def main() -> None:
         async with connect(api) as client:
             semaphore = client.semaphore(name, permits=3)
-            semaphore.permits = 2
-            assert semaphore.permits == 2
+            assert await semaphore.limit() == semaphore.permits == 3
+            await semaphore.resize(2)
+            assert await semaphore.limit() == 2
+            with pytest.raises(LimitMismatch, match="permits"):
+                await client.semaphore(name, permits=5).acquire()
             async with semaphore, semaphore:
                 assert len(await semaphore.holders()) == 2
                 assert await semaphore.acquire(timeout=0.05) is None
             hold = await semaphore.acquire(weight=2)
             assert hold is not None
             assert await semaphore.acquire(blocking=False) is None
+            waiting = asyncio.create_task(semaphore.acquire())
+            await semaphore.resize(3)
+            also = await waiting
+            assert also is not None
+            (first, second) = await semaphore.holders()
+            assert await semaphore.evict(second)
+            assert await also.wait_lost(5)
+            assert "removed" in also.reason
+            assert (first.key, hold.reason) == (hold.key, "")
             assert await hold.release()
+            assert hold.reason == "it was released"
             with pytest.raises(ValueError, match="never be had"):
-                await semaphore.acquire(weight=3)
+                await semaphore.acquire(weight=4)
 
     asyncio.run(main())
 

@@ -99,6 +99,13 @@ def test_events_of_a_view_end_with_it(connect: Connect, api: str, name: str) -> 
             async with registry.register("api", "10.0.0.1:80"):
                 assert (await anext(events)).kind == "added"
             assert (await anext(events)).kind == "removed"
+            ending = view.events()
+            step = asyncio.ensure_future(anext(ending))
+            await asyncio.sleep(0.01)
+            step.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await step
+            assert [event async for event in ending] == []
             rest = asyncio.ensure_future(anext(events))
             await asyncio.sleep(0.01)
             await view.close()
