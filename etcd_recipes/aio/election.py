@@ -104,7 +104,6 @@ class Election(Mirror[sync.Election]):
             life = Context(
                 parent=ctx
             )  # of one campaign: a cancel ends it, and not that of the next loop
-            life.check()
             elected = partial(self._sync._elected, value, life)
             term = Term(await self._calls.wait(elected, life, undo=give_back), self._calls)
             try:
