@@ -33,7 +33,7 @@ def expire(what: Any) -> None:
     released or lost before, and RecipeError when etcd could not be told: the lease then ends by itself. At
     most a second; one request on v3, one per key on v2.
     """
-    session = _session_of(getattr(what, "_sync", what))  # of asyncio's, the blocking one behind it
+    session = _session_of(what)
     if session is None or not session.is_alive:
         raise NotHeld(f"{what!r} rests on no lease any more that could expire")
     if not session.lose(_REASON):
@@ -55,4 +55,6 @@ def _session_of(what: Any) -> Session | None:
             return _session_of(getattr(what, "session", None))
         case Registration():
             return None if what._published is None else what._published.session
+        case object(__dict__={"_sync": Handle() | Registration() as blocking}):  # of asyncio
+            return _session_of(blocking)
     raise TypeError(f"a hold, a registration or a session expires, not {what!r}")

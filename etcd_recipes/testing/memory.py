@@ -159,11 +159,10 @@ class MemoryStore:
     def join_if_first(self, line: str, value: str, grant: Grant, ctx: Context) -> Standing:
         """See the protocol."""
         with self._step(ctx):
-            key = self.place(line, grant)
-            strangers = [entry for entry in self._contenders(line) if entry.key != key]
-            if strangers:
-                return Standing(None, (strangers[0],), self._revision)
-            mine = self._entries.get(key) or self._put(key, value, grant)
+            there = self._contenders(line)
+            mine = there[0] if there else self._put(self.place(line, grant), value, grant)
+            if mine.lease != grant.id:
+                return Standing(None, (mine,), self._revision)
             return Standing(mine, (), self._revision)
 
     def standing(

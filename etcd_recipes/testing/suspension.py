@@ -30,17 +30,16 @@ def suspend(client: Any, *, silent: bool = False) -> Iterator[None]:
 
     `client` is a client or a client for asyncio; TypeError for a `NoEtcd`, which sends nothing.
     """
-    cluster = getattr(getattr(client, "_sync", client), "_cluster", None)
+    cluster = vars(getattr(client, "blocking", client)).get("_cluster")
     if cluster is None:
         raise TypeError(f"{client!r} has no connection that could be suspended")
-    wire, cluster._wire = cluster._wire, _Nowhere(cluster._wire, silent=silent)
-    nowhere = cluster._wire
-    for stream in cluster._open_streams():
-        stream.abort("the client was suspended")
+    wire = cluster.wire
+    nowhere = _Nowhere(wire, silent=silent)
+    cluster.use(nowhere)
     try:
         yield
     finally:
-        cluster._wire = wire
+        cluster.use(wire)
         nowhere.end()
 
 

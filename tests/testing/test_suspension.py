@@ -1,0 +1,66 @@
+"""`suspend`: a client that etcd does not hear of for a while."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from etcd_recipes import Client, ClusterError, SessionState
+from etcd_recipes.core import runtime
+from etcd_recipes.core.errors import ContextError
+from etcd_recipes.testing import suspend
+from tests.tools import Job, eventually
+
+TTL = 2.0
+
+
+def test_calls_fail_a_session_is_suspended_and_all_goes_on_afterwards(
+    make_client: Callable[..., Client], name: str
+) -> None:
+    client, other = make_client(session_ttl=TTL), make_client()
+    hold = client.lock(f"{name}/l").acquire()
+    with client.registry(name).follow("api") as view:
+        with suspend(client):
+            with pytest.raises(ClusterError, match="suspended by a test") as caught:
+                client.lock(f"{name}/m").acquire(blocking=False)
+            assert not caught.value.maybe_applied
+            other.registry(name).register("api", "h:1")
+            eventually(lambda: hold.session.state is SessionState.SUSPENDED)
+            assert hold.is_held
+            assert view.instances == ()
+        eventually(lambda: hold.session.state is SessionState.ACTIVE)
+        assert view.wait_for(1, timeout=5)
+    assert hold.is_held
+    hold.release()
+
+
+def test_a_hold_is_lost_before_others_have_it_when_it_lasts_for_the_ttl(
+    make_client: Callable[..., Client], name: str
+) -> None:
+    client, other = make_client(session_ttl=TTL), make_client()
+    hold = client.lock(name).acquire()
+    with suspend(client):
+        assert other.lock(name).acquire(timeout=10)
+        assert not hold.is_held
+
+
+def test_in_silence_a_call_ends_by_its_limit_or_with_the_suspension(
+    make_client: Callable[..., Client], name: str
+) -> None:
+    client = make_client(header_timeout=None)
+    lock = client.lock(name)
+    lock.acquire().release()
+    with suspend(client, silent=True):
+        before = runtime.now()
+        with pytest.raises(ContextError):
+            client.version(timeout=0.1)
+        assert runtime.now() - before < 5.0
+        waiting = Job(lambda: client.version(timeout=30))
+        with suspend(client):  # one in another
+            with pytest.raises(ClusterError):
+                client.version()
+        assert waiting.running
+    with pytest.raises(ClusterError):
+        waiting.result(5.0)
+    assert client.version().server
