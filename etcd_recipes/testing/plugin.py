@@ -76,7 +76,7 @@ def _etcd_janitor(
                 client.v3.kv.delete(namespace, prefix=True)
             else:
                 with suppress(KeyNotFound):
-                    client.v2.keys.delete(namespace, recursive=True)
+                    client.v2.keys.delete(namespace.rstrip("/"), recursive=True)
 
         yield clean
 

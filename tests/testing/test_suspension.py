@@ -35,6 +35,7 @@ def test_calls_fail_a_session_is_suspended_and_all_goes_on_afterwards(
     hold.release()
 
 
+@pytest.mark.parametrize("api", ["v3"], indirect=True)
 def test_a_hold_is_lost_before_others_have_it_when_it_lasts_for_the_ttl(
     make_client: Callable[..., Client], name: str
 ) -> None:
