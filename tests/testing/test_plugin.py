@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from sybil import Sybil
+from sybil.parsers.markdown import CodeBlockParser
 
 from etcd_recipes import Client
 from etcd_recipes.testing import EtcdProcess
@@ -21,6 +23,7 @@ from tests.processes import is_dead
 from tests.tools import eventually
 
 ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "howto" / "testing.md"
 
 
 class Project:
@@ -116,9 +119,16 @@ EVERY_FIXTURE = """
 """
 
 
+def examples() -> str:
+    """Give the tests that stand in the documentation."""
+    blocks = Sybil(parsers=[CodeBlockParser("python", print)]).parse(PAGE).examples()
+    return "\n".join(block.parsed for block in blocks if "def " in block.parsed)
+
+
 def test_the_fixtures_work_and_leave_nothing_behind(project: Project) -> None:
+    (project.folder / "test_examples.py").write_text(examples())
     outcome, said = project.run(EVERY_FIXTURE, "-n2")
-    assert outcome == {"passed": 4}, said
+    assert outcome == {"passed": 4 + 5}, said
     notes = project.notes()
     assert len({note[3] for note in notes}) == 2, "each test has a namespace of its own"
     for pid, folder, *_ in notes:
