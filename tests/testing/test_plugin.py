@@ -95,7 +95,6 @@ EVERY_FIXTURE = """
     @pytest.fixture(autouse=True)
     def nothing_is_left_by_others(etcd_client):
         assert not etcd_client.v3.kv.range("etcd-recipes-test-", prefix=True).kvs
-        assert not etcd_client.v3.lease.list()
 
     @pytest.mark.parametrize("number", [1, 2])
     def test_a_client_of_ones_own(number, etcd, etcd_client, etcd_namespace):
