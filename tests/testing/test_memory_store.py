@@ -305,7 +305,9 @@ def test_a_lease_that_is_not_renewed_ends_and_whoever_watches_hears_of_it(
 
 def test_a_reader_that_sleeps_is_up_when_a_lease_ends(memory: MemoryStore) -> None:
     ctx = Context(10.0)
-    memory.create("k", "1", memory.open_grant(1, ctx), ctx)
+    grant = memory.open_grant(1, ctx)
+    memory.create("k", "1", grant, ctx)
+    memory._leases[grant.id].until = runtime.now() + 0.1
     with memory.watch(ctx, keys=["k"]) as feed:
         batch = feed.next()
     assert batch is not None

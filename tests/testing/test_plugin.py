@@ -10,7 +10,8 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,7 @@ class Project:
     """A folder with one test file, in which pytest is run."""
 
     def __init__(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
         self.folder = folder
 
     def command(self, source: str, *options: str) -> list[str]:
@@ -190,14 +192,17 @@ WAITING = """
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_no_server_is_left_when_pytest_is_ended(project: Project, number: int) -> None:
-    with project.started(WAITING) as process:
-        ((pid, folder),) = eventually(project.notes, timeout=30.0)
-        assert not is_dead(pid)
-        process.send_signal(number)
-        eventually(lambda: is_dead(pid), timeout=15.0)
-        eventually(lambda: not Path(folder).exists())
+def test_no_server_is_left_when_pytest_is_interrupted_or_killed(tmp_path: Path) -> None:
+    projects = [Project(tmp_path / each) for each in ("interrupted", "killed")]
+    with ExitStack() as stack:
+        started = [stack.enter_context(project.started(WAITING)) for project in projects]
+        noted = [eventually(project.notes, timeout=30.0)[0] for project in projects]
+        assert not any(is_dead(pid) for pid, _ in noted)
+        for process, number in zip(started, [signal.SIGINT, signal.SIGKILL], strict=True):
+            process.send_signal(number)
+        for pid, folder in noted:
+            eventually(partial(is_dead, pid), timeout=15.0)
+            eventually(lambda folder=folder: not Path(folder).exists())
 
 
 def test_whoever_does_not_use_it_does_not_pay_for_it() -> None:
