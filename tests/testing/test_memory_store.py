@@ -18,7 +18,6 @@ from etcd_recipes.core.errors import (
     LeaseNotFound,
 )
 from etcd_recipes.core.store import Change, Entry, Grant, Store
-from etcd_recipes.core.v2.store import V2Store
 from etcd_recipes.testing import EtcdProcess
 from etcd_recipes.testing import memory as memory_module
 from etcd_recipes.testing.memory import MemoryStore
@@ -147,11 +146,11 @@ def test_who_joins_stands_last_and_sees_those_ahead_the_nearest_first(
     assert not any(each.doubt for each in (one, two, three))
 
 
+# v2 knows a join again only while its reply is missing.
+@pytest.mark.parametrize("store", ["v3", "memory"], indirect=True)
 def test_whoever_joins_again_has_the_place_that_it_has(
     store: Store, name: str, grants: list[Grant], ctx: Context
 ) -> None:
-    if isinstance(store, V2Store):
-        pytest.skip("v2 knows a join again only while its reply is missing")
     one = store.join(name, "one", grants[0], ctx, ahead=None)
     two = store.join(name, "two", grants[1], ctx, ahead=None)
     again = store.join(name, "other", grants[0], ctx, ahead=None)
