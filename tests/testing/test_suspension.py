@@ -8,8 +8,9 @@ import pytest
 
 from etcd_recipes import Client, ClusterError, SessionState
 from etcd_recipes.core import runtime
+from etcd_recipes.core.context import Context
 from etcd_recipes.core.errors import ContextError
-from etcd_recipes.testing import suspend
+from etcd_recipes.testing import EtcdProcess, FaultProxy, suspend
 from tests.tools import Job, eventually
 
 TTL = 2.0
@@ -65,3 +66,28 @@ def test_in_silence_a_call_ends_by_its_limit_or_with_the_suspension(
     with pytest.raises(ClusterError):
         waiting.result(5.0)
     assert client.version().server
+
+
+@pytest.mark.parametrize("api", ["v3"], indirect=True)
+def test_a_stream_that_was_being_opened_does_not_slip_through(
+    etcd: EtcdProcess, make_client: Callable[..., Client], name: str
+) -> None:
+    other = make_client()
+    with FaultProxy(etcd.endpoint) as proxy:
+        client = make_client(proxy.endpoint, header_timeout=10)
+
+        def watch() -> str:
+            with client.v3.watch(name) as watcher:
+                return watcher.next(timeout=20).kv.text
+
+        proxy.hold(only=b"/v3/watch")
+        text = Job(watch)
+        eventually(lambda: proxy.hits)
+        with suspend(client):
+            proxy.heal()
+            Context(0.1).wait()  # the time in which it would be opened
+            other.v3.kv.put(name, "unseen")
+            Context(0.2).wait()
+            assert text.running
+        eventually(lambda: other.v3.kv.put(name, "seen") and not text.running)
+        assert text.result() == "seen"
