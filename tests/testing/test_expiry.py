@@ -61,10 +61,13 @@ def test_what_rests_on_no_lease_does_not_expire(pair: tuple[Client, Client], nam
     registration = client.registry(name).register("api", "h:1")
     registration.close()
     session = client.session()
-    session.close()
-    for thing in (hold, registration, session):
+    for thing in (hold, registration):
         with pytest.raises(NotHeld):
             expire(thing)
+    assert session.is_alive
+    session.close()
+    with pytest.raises(NotHeld):
+        expire(session)
     with pytest.raises(TypeError, match="a hold, a registration or a session"):
         expire(client)
 
