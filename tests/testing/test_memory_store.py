@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -336,12 +337,24 @@ def test_a_closed_feed_is_forgotten_and_wakes_its_reader(memory: MemoryStore) ->
     assert memory._feeds == []
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # of a program with threads
 def test_a_forked_child_begins_with_nothing(memory: MemoryStore) -> None:
     ctx = Context()
     made(memory, "k", "1", ctx)
-    with memory._lock:  # as if another thread were in the middle of a verb
-        pid = os.fork()
-        if not pid:
-            os._exit(0 if memory.get("k", Context(5.0)) is None else 1)
+    inside, leave = runtime.new_event(), runtime.new_event()
+
+    def be_in_the_middle_of_a_verb() -> None:
+        with memory._lock:
+            inside.set()
+            leave.wait(10.0)
+
+    busy = Job(be_in_the_middle_of_a_verb)
+    assert inside.wait(10.0)
+    pid = os.fork()
+    if not pid:
+        signal.alarm(5)  # the end of a child that waits for ever
+        os._exit(0 if memory.get("k", Context(5.0)) is None else 1)
+    leave.set()
+    busy.result()
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     assert memory.get("k", ctx) is not None

@@ -161,6 +161,7 @@ def test_two_of_them_are_two_worlds_and_a_namespace_is_a_prefix(client: NoEtcd) 
                 assert also.key.startswith("ours/y/")
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # of a program with threads
 def test_a_forked_child_does_not_wait_for_its_parent(client: NoEtcd) -> None:
     with client.lock("x"):
         pid = os.fork()
