@@ -22,6 +22,11 @@ def exists(pid: int) -> bool:
     return Path("/proc", str(pid)).exists()
 
 
+def is_dead(pid: int) -> bool:
+    """Tell whether the process has ended, whether or not anybody has waited for it."""
+    return _field(pid, "State")[:1] in ("", "Z", "X")
+
+
 def is_stopped(pid: int) -> bool:
     """Tell whether SIGSTOP has stopped the process."""
     return _field(pid, "State").startswith("T")

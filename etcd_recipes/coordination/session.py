@@ -319,13 +319,13 @@ class Session:
                 "session.suspended", remaining=round(self.remaining(), 3), error=str(error)
             )
 
-    def lose(self, reason: str) -> None:
-        """End as LOST, and tell everybody; nothing happens when it has ended already."""
-        if self._end(SessionState.LOST, reason):
-            self._log.error("session.lost", reason=reason)
-            self._revoke(
-                Context(_FAREWELL)
-            )  # if it lives on at the server, others need not wait for it
+    def lose(self, reason: str) -> bool:
+        """End as LOST, and tell everybody, etcd too: tells whether it confirmed. Nothing happens the second time."""
+        if not self._end(SessionState.LOST, reason):
+            return True
+        self._log.error("session.lost", reason=reason)
+        # If it lives on at the server, others need not wait for it.
+        return self._revoke(Context(_FAREWELL))
 
     def _revoke(self, ctx: Context) -> bool:
         try:

@@ -1,4 +1,4 @@
-"""Real etcd servers for tests, demos and development.
+"""Real etcd servers for tests, demos and development, and what tests do to those who use them.
 
 ::
 
@@ -12,25 +12,18 @@
     with FaultProxy(etcd.endpoint) as proxy:
         proxy.blackhole()                # nothing passes any more; proxy.heal() ends it
 
-There is no fake etcd here: a fake of leases, revisions and watches is where bugs hide.
+    expire(hold)                         # its lease ends now, and it is lost
+    with suspend(client):                # nothing reaches etcd
+        ...
+
+`NoEtcd` is a client for unit tests that need no server. It shows what the recipes do, by the rules of etcd, in
+one process; it is no etcd, so what an application makes of networks, servers and other processes takes a real
+one to test.
+
+The pytest fixtures are in `etcd_recipes.testing.plugin`. Each name is imported when it is first asked for, so
+that the plugin costs nothing where it is installed and not used.
 """
 
-from etcd_recipes.testing.binary import EtcdNotFound, etcd_version, find_etcd, find_etcdctl
-from etcd_recipes.testing.cluster import EtcdCluster
-from etcd_recipes.testing.command import Tls
-from etcd_recipes.testing.probe import MemberStatus
-from etcd_recipes.testing.process import EtcdProcess, EtcdStartFailed
-from etcd_recipes.testing.proxy import FaultProxy
+import lazy_loader
 
-__all__ = [
-    "EtcdCluster",
-    "EtcdNotFound",
-    "EtcdProcess",
-    "EtcdStartFailed",
-    "FaultProxy",
-    "MemberStatus",
-    "Tls",
-    "etcd_version",
-    "find_etcd",
-    "find_etcdctl",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -4,6 +4,7 @@ Rules of this file
 1. Only the process that made them removes them: a forked child that ends leaves its parent's server alone.
 2. A process that was signalled to end is also waited for; there are no zombies.
 3. Nothing here refers to the member, so that a forgotten member can be collected, and cleaned up then.
+4. Where the owner ends without a chance to do any of this (``kill -9``), its reaper does.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from etcd_recipes.testing.reaper import Reaper
 
 __all__ = ["Belongings"]
 
@@ -29,6 +32,7 @@ class Belongings:
         self._log_start = 0
         self._owner = os.getpid()
         self._process: subprocess.Popen[bytes] | None = None
+        self._reaper: Reaper | None = None
 
     def launch(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
         """Start the process, in a session of its own; OSError if the binary does not run.
@@ -36,6 +40,7 @@ class Belongings:
         In the terminal's own process group, Ctrl-C would stop the servers before their owner can say
         how; and a pipe that nobody reads would stop them in the end, so the output goes to a file.
         """
+        reaper = self._reaper = self._reaper or Reaper(self.folder)
         with self.log.open("ab") as output:
             self._log_start = output.tell()
             self._process = subprocess.Popen(
@@ -47,13 +52,22 @@ class Belongings:
                 env=environment,
                 cwd=self.folder,
             )
+        reaper.name(self._process.pid)
         self.paused = False
 
     @property
     def pid(self) -> int | None:
         """The process id while the process runs, else None."""
         process = self._process
-        return process.pid if process is not None and process.poll() is None else None
+        if process is None or process.poll() is None:
+            return None if process is None else process.pid
+        self._gone()
+        return None
+
+    def _gone(self) -> None:
+        """Forget an id that the system may give to somebody else from now on."""
+        if self._reaper is not None:
+            self._reaper.name(None)
 
     @property
     def exit_status(self) -> int | None:
@@ -77,6 +91,7 @@ class Belongings:
         self.resume()  # a stopped process does not hear SIGTERM
         try:
             process.wait(patience)
+            self._gone()
         except subprocess.TimeoutExpired:
             self.kill()
 
@@ -86,6 +101,7 @@ class Belongings:
             return
         process.kill()
         process.wait()
+        self._gone()
         self.paused = False
 
     def pause(self) -> None:
@@ -109,3 +125,6 @@ class Belongings:
             return
         self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
+        reaper, self._reaper = self._reaper, None
+        if reaper is not None:
+            reaper.dismiss()

@@ -17,7 +17,7 @@ from etcd_recipes.core import runtime
 from etcd_recipes.core.context import Context
 from etcd_recipes.core.errors import Cancelled
 from etcd_recipes.testing import EtcdProcess, EtcdStartFailed, process
-from tests.processes import children, exists, is_stopped
+from tests.processes import children, exists, is_stopped, servers
 from tests.testing.gateway import call, get, put
 
 REFUSED = (ConnectionRefusedError, urllib.error.URLError)
@@ -217,8 +217,10 @@ def test_a_start_ends_by_its_timeout_and_leaves_no_process() -> None:
     server = EtcdProcess()
     with pytest.raises(EtcdStartFailed, match="did not serve in time"):
         server.start(timeout=0.0)
-    assert children() == before
+    assert server.pid is None
+    assert not servers() - before
     server.close()
+    assert children() == before
 
 
 def test_a_start_ends_when_it_is_cancelled() -> None:

@@ -55,6 +55,9 @@ Judge = Callable[[Reply], EndpointError | None]
 """Says whether a reply counts: None, or why this endpoint could not answer. May raise ResponseError."""
 
 
+_REPLACED = "the wire was replaced"
+
+
 class _Way(Protocol[A_co]):
     """`Wire.exchange` or `Wire.open`."""
 
@@ -104,6 +107,17 @@ class Cluster:
         pinned = self._ring.pinned
         self._endpoints = endpoints
         self._ring = Ring.shuffled(endpoints, runtime.rng()).pin(pinned)
+
+    @property
+    def wire(self) -> Wire:
+        """What sends the requests."""
+        return self._wire
+
+    def use(self, wire: Wire) -> None:
+        """Send by another wire from now on, and end the streams of the one before, which stays open."""
+        self._wire = wire
+        for stream in self._open_streams():
+            stream.abort(_REPLACED)
 
     def pin(self, endpoint: str) -> None:
         """Ask `endpoint` first from the next call on, if it is one of the endpoints."""
@@ -155,12 +169,15 @@ class Cluster:
         """
 
         def ask(endpoint: str) -> T:
-            stream = self._ask(self._wire.open, endpoint, action, ctx)
+            wire = self._wire
+            stream = self._ask(wire.open, endpoint, action, ctx)
             if stream.status != 200:
                 raise _refusal(stream, judge)
             try:
                 with self._lock:
                     self._streams.add(stream)
+                if wire is not self._wire:  # replaced while this one was being opened
+                    stream.abort(_REPLACED)
                 return begin(stream)
             except BaseException:
                 stream.close(keep=False)
