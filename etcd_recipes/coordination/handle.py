@@ -79,6 +79,7 @@ class Handle(ABC):
         self._reason = ""
         self._callbacks: list[Callable[[str], object]] = []
         self._lock = runtime.new_lock()
+        self._since = runtime.now()
         runtime.at_fork(self)
 
     def _begin(self) -> None:
@@ -193,6 +194,8 @@ class Handle(ABC):
             self._state, self._reason = state, reason
         self._watchdog.forget(self._pulse)
         self.lost._set()
+        held = round(runtime.now() - self._since, 4)
+        self._log.debug("hold.ended", state=state.value, held=held)
         return True
 
     def _call(self, callback: Callable[[str], object]) -> None:
