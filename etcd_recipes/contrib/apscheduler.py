@@ -20,6 +20,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
+from etcd_recipes.core import runtime
 from etcd_recipes.core.errors import MissingDependency, RecipeError
 from etcd_recipes.recipes.election import Background, Election, Leadership
 
@@ -48,8 +49,9 @@ class LeaderGate:
             raise TypeError(f"a scheduler of APScheduler 3 is wanted, not {scheduler!r}")
         self._scheduler = scheduler
         self._catch_up = catch_up
-        self._campaign: Background = election.background(self._go, self._halt)
+        self._campaign: Background = election.background(self._settle, self._settle)
         self._process: Any = None
+        self._lock = runtime.new_lock()
 
     @property
     def term(self) -> Leadership | None:
@@ -67,8 +69,8 @@ class LeaderGate:
             raise RecipeError("this gate stands before its scheduler already; make another one")
         self._process = self._scheduler._process_jobs
         self._scheduler._process_jobs = self._process_if_leading
-        self._scheduler.add_listener(self._started, EVENT_SCHEDULER_STARTED)
-        self._halt()
+        self._scheduler.add_listener(self._settle, EVENT_SCHEDULER_STARTED)
+        self._settle()
         self._campaign.__enter__()
         return self
 
@@ -82,8 +84,8 @@ class LeaderGate:
         try:
             self._campaign.__exit__(kind, error, trace)
         finally:
-            self._halt()
-            self._scheduler.remove_listener(self._started)
+            self._settle()
+            self._scheduler.remove_listener(self._settle)
             del self._scheduler._process_jobs  # the class's own again
             self._process = None
 
@@ -91,20 +93,17 @@ class LeaderGate:
         """Step 3. None: the scheduler sleeps until it is woken, which `resume` does."""
         return self._process() if self.is_leader else None
 
-    def _started(self, _event: object) -> None:
-        if self.is_leader:
-            self._skip_overdue()
-        else:
-            self._halt()
-
-    def _go(self) -> None:
-        if self._scheduler.state != STATE_STOPPED:
-            self._skip_overdue()
-            self._scheduler.resume()
-
-    def _halt(self) -> None:
-        if self._scheduler.state == STATE_RUNNING:
-            self._scheduler.pause()
+    def _settle(self, _event: object = None) -> None:
+        """Have the scheduler run or pause, as the term is now."""
+        # Whoever comes last sees how it is: the term is set before a callback, the state before an event.
+        with self._lock:
+            if self._scheduler.state == STATE_STOPPED:
+                return  # its start comes here again
+            if self.is_leader:
+                self._skip_overdue()
+                self._scheduler.resume()
+            elif self._scheduler.state == STATE_RUNNING:
+                self._scheduler.pause()
 
     def _skip_overdue(self) -> None:
         if self._catch_up:

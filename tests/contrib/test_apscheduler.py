@@ -37,6 +37,7 @@ SCHEDULER = """
 """
 
 
+@pytest.mark.only_v3
 def test_one_of_two_processes_runs_the_job_through_a_stop_and_a_kill(
     etcd: EtcdProcess, client: Client, name: str, api: str
 ) -> None:
@@ -60,25 +61,27 @@ def test_one_of_two_processes_runs_the_job_through_a_stop_and_a_kill(
         eventually(lambda: len(ran) > calm, calm + 4, "the runs")
         assert {pid for pid, _ in ran} == {first}
 
-        # Stopped past its ttl, it finds its scheduler awake and its jobs overdue, and runs none.
-        processes[first].signal(signal.SIGSTOP)
-        eventually(lambda: ran[-1][0] == second, 10, "the takeover")
-        seen = len(ran)
-        processes[first].signal(signal.SIGCONT)
-        eventually(lambda: len(election.candidates()) == 2, 10, "the first one's return")
-        eventually(lambda: len(ran) > seen + 1, 6, "the next runs")
-        assert {pid for pid, _ in ran[seen:]} == {second}
+        if long(False, True):
+            # Stopped past its ttl, it finds its scheduler awake and its jobs overdue, and runs none.
+            processes[first].signal(signal.SIGSTOP)
+            eventually(lambda: ran[-1][0] == second, 10, "the takeover")
+            seen = len(ran)
+            processes[first].signal(signal.SIGCONT)
+            eventually(lambda: len(election.candidates()) == 2, 10, "the first one's return")
+            eventually(lambda: len(ran) > seen + 1, 6, "the next runs")
+            assert {pid for pid, _ in ran[seen:]} == {second}
+            first, second = second, first
 
-        processes[second].signal(signal.SIGKILL)
-        last = eventually(lambda: [at for pid, at in ran if pid == second][-1])
-        processes[second].wait()
-        eventually(lambda: ran[-1][0] == first, 10, "the next takeover")
-        next_ = next(at for pid, at in ran if pid == first and at > last)
+        processes[first].signal(signal.SIGKILL)
+        processes[first].wait()
+        eventually(lambda: ran[-1][0] == second, 10, "the takeover")
+        last = [at for pid, at in ran if pid == first][-1]
+        next_ = next(at for pid, at in ran if pid == second and at > last)
         assert next_ - last <= 2 + 2
         times = [at for _, at in ran]
         assert min(after - before for before, after in itertools.pairwise(times)) > 0.05  # no burst
-        processes[first].say()
-        assert processes[first].wait() == 0
+        processes[second].say()
+        assert processes[second].wait() == 0
         assert election.candidates() == ()
 
 

@@ -142,25 +142,27 @@ def test_of_two_beats_one_sends_whatever_happens_to_them(
     (second,) = set(beats) - {first}
     assert all(0.5 < gap < 1.9 for gap in gaps(more(long(3, 20), first)))
 
-    # Stopped past its ttl, the first one sends nothing when it goes on.
-    beats[first].send_signal(signal.SIGSTOP)
-    eventually(lambda: celery.sent()[-1]["pid"] == second, 10, "the takeover")
-    beats[first].send_signal(signal.SIGCONT)
-    more(2, second)
-    eventually(lambda: len(election.candidates()) == 2, 10, "the first one's return")
+    if long(False, True):
+        # Stopped past its ttl, the first one sends nothing when it goes on.
+        beats[first].send_signal(signal.SIGSTOP)
+        eventually(lambda: celery.sent()[-1]["pid"] == second, 10, "the takeover")
+        beats[first].send_signal(signal.SIGCONT)
+        more(2, second)
+        eventually(lambda: len(election.candidates()) == 2, 10, "the first one's return")
+        first, second = second, first
 
-    # Killed, the second one leaves a gap, and nothing is made up for in a burst.
-    beats[second].send_signal(signal.SIGKILL)
-    beats[second].wait()
+    # Killed, the leading one leaves a gap, and nothing is made up for in a burst.
+    beats[first].send_signal(signal.SIGKILL)
+    beats[first].wait()
     last = celery.sent()[-1]
-    more(2, first)
+    more(2, second)
     (next_,) = [each for each in celery.sent() if each["at"] > last["at"]][:1]
     assert next_["at"] - last["at"] <= TTL + 2
     assert min(gaps(celery.sent())) > 0.5
     assert celery.sent("day") == []  # never due
 
-    beats[first].send_signal(signal.SIGTERM)
-    assert beats[first].wait(10) == 0, celery.logs()
+    beats[second].send_signal(signal.SIGTERM)
+    assert beats[second].wait(10) == 0, celery.logs()
     assert election.candidates() == ()  # resigned
 
 
