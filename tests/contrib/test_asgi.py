@@ -54,6 +54,7 @@ def status(port: int, path: str) -> int:
         return 0
 
 
+@pytest.mark.only_v3
 def test_of_two_servers_one_leads_and_a_shutdown_hands_over_when_the_work_has_ended(
     etcd: EtcdProcess, client: Client, name: str, api: str
 ) -> None:
