@@ -174,7 +174,7 @@ def _may_go_on(request: requests.PreparedRequest, error: requests.RequestExcepti
         return False
     if request.body is None or isinstance(request.body, str | bytes):
         return True
-    if not isinstance(request._body_position, int):  # type: ignore[attr-defined]
+    if not isinstance(request._body_position, int):
         return _never_sent(error)
     try:
         rewind_body(request)

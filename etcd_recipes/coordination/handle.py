@@ -81,6 +81,9 @@ class Handle(ABC):
         self._lock = runtime.new_lock()
         self._since = runtime.now()
         runtime.at_fork(self)
+        self._log.info(
+            "hold.acquired"
+        )  # before anything can end it: who counts must hear that first
 
     def _begin(self) -> None:
         """Last step of a constructor: from here on the limits count."""
@@ -88,7 +91,6 @@ class Handle(ABC):
             self._watchdog.watch(self._pulse, self._expire)
             if self._state is not State.HELD:  # it ended between the two
                 self._watchdog.forget(self._pulse)
-        self._log.info("hold.acquired")
 
     # -- what each kind says for itself ------------------------------------------------------------------------
 

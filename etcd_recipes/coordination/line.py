@@ -30,7 +30,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from etcd_recipes.coordination.claim import Claim
 from etcd_recipes.coordination.contenders import Rule, split
@@ -98,8 +98,9 @@ class Line:
         LockLost when somebody else removed the place, ResponseError when etcd refuses, and what the
         recipe's `check` raises.
         """
-        with self._told():
-            return self._with_live_session(ttl, ctx, partial(self._enter, value))
+        with self._told() as wait:
+            wait.turn = turn = self._with_live_session(ttl, ctx, partial(self._enter, value))
+            return turn
 
     def try_enter(self, value: str, ttl: float | None, ctx: Context) -> Turn | None:
         """Take the turn if nobody is in the line, writing nothing otherwise; None when somebody is.
@@ -107,23 +108,24 @@ class Line:
         Raises like `enter`, and ClusterError when no endpoint answers: it does not try again.
         """
         with self._told() as wait:
-            turn = self._with_live_session(ttl, ctx, partial(self._try_enter, value))
-            wait.busy = turn is None
+            wait.turn = turn = self._with_live_session(ttl, ctx, partial(self._try_enter, value))
             return turn
 
     @contextmanager
     def _told(self) -> Iterator[_Wait]:
         """Tell the log how long the body waited for its turn, and what came of it."""
-        began, wait, outcome = runtime.now(), _Wait(), ""
+        began, wait, outcome = runtime.now(), _Wait(), "busy"
         try:
             yield wait
-            outcome = "busy" if wait.busy else "admitted"
         except BaseException as error:
             outcome = type(error).__name__
             raise
         finally:
-            waited = round(runtime.now() - began, 4)
-            self._log.debug("line.answered", outcome=outcome, waited=waited)
+            fields: dict[str, Any] = {"waited": round(runtime.now() - began, 4)}
+            if wait.turn is not None:
+                outcome = "admitted"
+                fields |= {"key": wait.turn.entry.key, "token": wait.turn.token}
+            self._log.debug("line.answered", outcome=outcome, **fields)
 
     def _with_live_session(
         self, ttl: float | None, ctx: Context, go: Callable[[Session, Context], T]
@@ -386,12 +388,12 @@ def _removed(line: str) -> LockLost:
 
 
 class _Wait:
-    """What a call says about itself while it waits."""
+    """What has come of a call that waits."""
 
-    __slots__ = ("busy",)
+    __slots__ = ("turn",)
 
     def __init__(self) -> None:
-        self.busy = False
+        self.turn: Turn | None = None
 
 
 class _Visit:

@@ -14,7 +14,7 @@ Rules of this file
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from contextvars import ContextVar
 from functools import cache
 from typing import Any
@@ -26,7 +26,9 @@ logging.getLogger("etcd_recipes").addHandler(logging.NullHandler())
 Listener = Callable[[str, Mapping[str, Any]], object]
 """Called with an event's name and its fields, on the thread where it happens: it must be quick."""
 
-_listeners: tuple[Listener, ...] = ()  # replaced as a whole: who is telling goes on with the old one
+_listeners: tuple[
+    Listener, ...
+] = ()  # replaced as a whole: who is telling goes on with the old one
 _telling: ContextVar[bool] = ContextVar("etcd_recipes_telling", default=False)
 
 
@@ -69,7 +71,7 @@ def is_heard() -> bool:
     return bool(_listeners)
 
 
-def _tell(_logger: object, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+def _tell(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
     """Tell the listeners; the first of the processors, before a level can drop the event."""
     listeners = _listeners
     if listeners and not _telling.get():
@@ -85,7 +87,7 @@ def _tell(_logger: object, _method: str, event: dict[str, Any]) -> dict[str, Any
 _failed: set[int] = set()
 
 
-def _call(listener: Listener, event: dict[str, Any]) -> None:
+def _call(listener: Listener, event: Mapping[str, Any]) -> None:
     fields = dict(event)  # a copy: the event goes on to the log
     name = fields.pop("event", "")
     try:

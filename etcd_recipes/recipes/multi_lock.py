@@ -56,7 +56,9 @@ class MultiHold(Handle):
         )
         what = ", ".join(self.keys)
         watchdog = self._holds[0].session.watchdog
-        super().__init__(what, event_logger("hold").bind(key=what, kind="MultiHold"), liveness, watchdog)
+        super().__init__(
+            what, event_logger("hold").bind(key=what, kind="MultiHold"), liveness, watchdog
+        )
         for hold in self._holds:
             hold.on_lost(lambda reason, key=hold.key: self._lose(f"{key}: {reason}"))  # type: ignore[misc]
         self._begin()
