@@ -234,6 +234,20 @@ def test_a_leader_takes_the_times_over_and_runs_what_was_due_once(
     if api == "v3":
         believer.guard = over.guard
     assert not third._runs.claim(believer, "b", at)
+
+    # A term that ends between the claim and the message sends nothing.
+    claim = fourth._runs.claim
+
+    def claim_and_lose(*what: object) -> bool:
+        claimed = claim(*what)
+        fourth._term.session.lose("for the test")
+        return claimed
+
+    fourth._runs.claim = claim_and_lose
+    fourth.schedule["b"].last_run_at = at
+    fourth._heap = None
+    assert fourth.tick() > 0
+    assert fourth.sent == []
     fourth.close()
     app._etcd_recipes_client.close()
 

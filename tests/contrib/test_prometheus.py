@@ -25,7 +25,12 @@ def metrics(registry: CollectorRegistry) -> Iterator[Collector]:
 
 
 def test_holds_waits_and_their_ends_are_counted(
-    registry: CollectorRegistry, metrics: Collector, client: Client, other: Client, name: str
+    registry: CollectorRegistry,
+    metrics: Collector,
+    client: Client,
+    other: Client,
+    name: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     value = registry.get_sample_value
     lock = {"kind": "lock", "name": name}
@@ -49,8 +54,8 @@ def test_holds_waits_and_their_ends_are_counted(
     # A child that was forked holds none of it, and counts none of its ends.
     reader, writer = os.pipe()
     if (pid := os.fork()) == 0:
-        term.release()
         os.write(writer, repr(value("etcd_recipes_holds", leads)).encode())
+        term.release()
         os._exit(0)
     os.waitpid(pid, 0)
     assert os.read(reader, 99) == b"None"
@@ -62,6 +67,7 @@ def test_holds_waits_and_their_ends_are_counted(
     with pytest.raises(LockLost):
         term.check()
     assert b"etcd_recipes_wait_seconds_bucket" in generate_latest(registry)
+    assert "log.listener_failed" not in caplog.text
 
 
 def test_sessions_are_counted_by_state_with_the_seconds_that_remain(
@@ -79,6 +85,8 @@ def test_sessions_are_counted_by_state_with_the_seconds_that_remain(
     assert value("etcd_recipes_session_suspensions_total") == 1
     eventually(lambda: value("etcd_recipes_sessions", {"state": "active"}) == 1, what="the next")
     session.close()
+    late = {"lease": f"{session.id:x}", "ttl": session.ttl, "took": 0.1, "remaining": 1.0}
+    metrics._hear("session.renewed", late)  # by its keeper, which was at it
     assert value("etcd_recipes_sessions", {"state": "active"}) == 0
     assert value("etcd_recipes_session_remaining_seconds", left) is None
 

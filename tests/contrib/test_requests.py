@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -114,8 +115,14 @@ def test_requests_go_to_the_instances_in_turn_with_path_query_body_and_host(
     for _ in range(4):
         session.get("service://api/")
     assert late.seen == []
+    # A forked child follows for itself.
+    if (pid := os.fork()) == 0:
+        status = session.get("service://api/").status_code
+        fresh = session.get_adapter("service://api")._views["api"]
+        os._exit(0 if status == 200 and not fresh.closed else 1)
+    assert os.waitpid(pid, 0)[1] == 0
     session.close()
-    assert view.stale  # closed with the session
+    assert view.closed  # with the session
 
 
 def test_an_instance_that_refuses_is_passed_over_whatever_the_method(
