@@ -248,6 +248,10 @@ def test_a_leader_takes_the_times_over_and_runs_what_was_due_once(
     fourth._heap = None
     assert fourth.tick() > 0
     assert fourth.sent == []
+    # Its next term has all entries again, that one too.
+    fourth._runs.claim = claim
+    lead(fourth)
+    assert {event.entry.name for event in fourth._heap} == {"hourly", "b"}
     fourth.close()
     app._etcd_recipes_client.close()
 

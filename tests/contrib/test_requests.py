@@ -130,12 +130,16 @@ def test_an_instance_that_refuses_is_passed_over_whatever_the_method(
 ) -> None:
     registry = client.registry(name)
     there = serve()
-    registry.register("api", nobody)
-    registry.register("api", there.address)
+    registry.register("api", nobody, id="0")
+    registry.register("api", there.address, id="1")
     for _ in range(3):  # whoever's turn it is
         assert session.post("service://api/", data=io.BytesIO(b"stream")).status_code == 200
         assert session.post("service://api/", data=iter([b"a"])).status_code == 200
     assert [seen[3] for seen in there.seen] == [b"stream", b"a"] * 3
+    # Also where the strategy would give the same one for ever.
+    session.mount("service://", ServiceAdapter(registry, strategy="sticky", max_ejection=0.0))
+    for path in range(8):
+        assert session.get(f"service://api/{path}").status_code == 200
 
 
 def test_what_may_have_been_sent_is_sent_again_only_if_it_may_be(
@@ -149,7 +153,7 @@ def test_what_may_have_been_sent_is_sent_again_only_if_it_may_be(
         session.post("service://api/pay", data="1")
     assert sum(len(each.seen) for each in bad) == 1
     with pytest.raises(requests.ConnectionError, match="2 asked") as caught:
-        session.put("service://api/", data=io.BytesIO(b"twice"))
+        session.put("service://api/", data=io.BytesIO(b"twice"), timeout=2)
     assert all(each.address in str(caught.value) for each in bad)
     assert [each.seen[-1][3] for each in bad] == [b"twice"] * 2
     good = serve()
