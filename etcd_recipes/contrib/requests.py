@@ -92,7 +92,9 @@ class ServiceAdapter(BaseAdapter):
         view = self._view(url.netloc, request)
         patience = (self._connect_timeout, None) if timeout is None else timeout
         asked: dict[str, str] = {}
+        attempt = 0
         while True:
+            attempt += 1
             instance = self._choose(view, url, asked, request)
             try:
                 answer = self._http.send(
@@ -112,7 +114,7 @@ class ServiceAdapter(BaseAdapter):
                 return answer
             view.report(instance, ok=False)
             asked[instance.id] = f"{instance.address}: {last}"
-            more = len(asked) < self._tries and len(view.instances) > len(asked)
+            more = attempt < self._tries and len(view.instances) > len(asked)
             if not more or not _may_go_on(request, last):
                 raise type(last)(_told(url.netloc, asked), request=request) from last
 
