@@ -86,7 +86,11 @@ class Handle(ABC):
         self._reason = ""
         self._callbacks: list[Callable[[str], object]] = []
         self._lock = runtime.new_lock()
+        self._since = runtime.now()
         runtime.at_fork(self)
+        self._log.info(
+            "hold.acquired"
+        )  # before anything can end it: who counts must hear that first
 
     def _begin(self) -> None:
         """Last step of a constructor: from here on the limits count."""
@@ -94,7 +98,6 @@ class Handle(ABC):
             self._watchdog.watch(self._pulse, self._expire)
             if self._state is not State.HELD:  # it ended between the two
                 self._watchdog.forget(self._pulse)
-        self._log.info("hold.acquired")
 
     # -- what each kind says for itself ------------------------------------------------------------------------
 
@@ -204,6 +207,8 @@ class Handle(ABC):
             self._state, self._reason = state, reason
         self._watchdog.forget(self._pulse)
         self.lost._set()
+        held = round(runtime.now() - self._since, 4)
+        self._log.debug("hold.ended", state=state.value, held=held)
         return True
 
     def _call(self, callback: Callable[[str], object]) -> None:

@@ -41,7 +41,7 @@ class Hold(Handle):
         token: int,
         liveness: Liveness = UNLIMITED,
     ) -> None:
-        log = event_logger("hold").bind(key=entry.key, token=token)
+        log = event_logger("hold").bind(key=entry.key, token=token, kind=type(self).__name__)
         super().__init__(entry.key, log, liveness, session.watchdog)
         self._store = store
         self._session = session

@@ -25,18 +25,19 @@ Rules of this file
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from etcd_recipes.coordination.claim import Claim
 from etcd_recipes.coordination.contenders import Rule, split
 from etcd_recipes.coordination.identity import Contender, contender
 from etcd_recipes.coordination.session import Session
 from etcd_recipes.coordination.sessions import Sessions
-from etcd_recipes.core import retry
+from etcd_recipes.core import retry, runtime
 from etcd_recipes.core.context import Context
 from etcd_recipes.core.errors import (
     Cancelled,
@@ -80,6 +81,7 @@ class Line:
         rule: Rule,
         *,
         check: Callable[[Standing], None] | None = None,
+        kind: str = "line",
     ) -> None:
         self.name = name
         self._sessions = sessions
@@ -87,7 +89,7 @@ class Line:
         self._rule = rule
         self._check = check
         self.beside = None if rule.beside is None else self._store.beside(name, rule.beside)
-        self._log = event_logger("line").bind(line=name)
+        self._log = event_logger("line").bind(line=name, kind=kind)
 
     def enter(self, value: str, ttl: float | None, ctx: Context) -> Turn:
         """Wait for the turn; when this raises, the line is left (or being left by the session).
@@ -96,14 +98,34 @@ class Line:
         LockLost when somebody else removed the place, ResponseError when etcd refuses, and what the
         recipe's `check` raises.
         """
-        return self._with_live_session(ttl, ctx, partial(self._enter, value))
+        with self._told() as wait:
+            wait.turn = turn = self._with_live_session(ttl, ctx, partial(self._enter, value))
+            return turn
 
     def try_enter(self, value: str, ttl: float | None, ctx: Context) -> Turn | None:
         """Take the turn if nobody is in the line, writing nothing otherwise; None when somebody is.
 
         Raises like `enter`, and ClusterError when no endpoint answers: it does not try again.
         """
-        return self._with_live_session(ttl, ctx, partial(self._try_enter, value))
+        with self._told() as wait:
+            wait.turn = turn = self._with_live_session(ttl, ctx, partial(self._try_enter, value))
+            return turn
+
+    @contextmanager
+    def _told(self) -> Iterator[_Wait]:
+        """Tell the log how long the body waited for its turn, and what came of it."""
+        began, wait, outcome = runtime.now(), _Wait(), "busy"
+        try:
+            yield wait
+        except BaseException as error:
+            outcome = type(error).__name__
+            raise
+        finally:
+            fields: dict[str, Any] = {"waited": round(runtime.now() - began, 4)}
+            if wait.turn is not None:
+                outcome = "admitted"
+                fields |= {"key": wait.turn.entry.key, "token": wait.turn.token}
+            self._log.debug("line.answered", outcome=outcome, **fields)
 
     def _with_live_session(
         self, ttl: float | None, ctx: Context, go: Callable[[Session, Context], T]
@@ -363,6 +385,15 @@ def _as_they_are_now(entries: dict[str, Entry], batch: Batch) -> dict[str, Entry
 
 def _removed(line: str) -> LockLost:
     return LockLost(f"the place in line {line!r} was removed from etcd by somebody else")
+
+
+class _Wait:
+    """What has come of a call that waits."""
+
+    __slots__ = ("turn",)
+
+    def __init__(self) -> None:
+        self.turn: Turn | None = None
 
 
 class _Visit:

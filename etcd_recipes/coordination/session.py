@@ -92,7 +92,7 @@ class Session:
         runtime.at_fork(self)
         runtime.at_exit(self)
         self._keeper = runtime.spawn_native(self._keep, "etcd-recipes-session")
-        self._log.debug("session.opened")
+        self._log.debug("session.opened", remaining=round(self.remaining(), 3))
 
     # -- what users see ----------------------------------------------------------------------------------------
 
@@ -130,6 +130,14 @@ class Session:
         if not self._reason and not self.is_alive:
             return "its lease was not renewed in time"
         return self._reason
+
+    @property
+    def is_kept(self) -> bool:
+        """False when its deadline has passed and its keeper has not even noticed: the process is stuck.
+
+        True while it lives, however etcd is, and when it has ended properly. Local and cheap.
+        """
+        return self._lost.is_set() or runtime.now() < self._deadline + _FAREWELL
 
     def remaining(self) -> float:
         """Give the seconds for which the lease is provably ours without another renewal; 0.0 when it is not."""
@@ -286,7 +294,8 @@ class Session:
         if self._state is SessionState.SUSPENDED:
             self._state = SessionState.ACTIVE
             self._log.warning("session.resumed", remaining=round(self.remaining(), 3))
-        self._log.debug("session.renewed", took=round(runtime.now() - sent, 4))
+        took, left = round(runtime.now() - sent, 4), round(self.remaining(), 3)
+        self._log.debug("session.renewed", took=took, remaining=left)
         if renewal.keys is not None:
             self._look_for_gone(watched, renewal, ctx)
             self._look_for_strays(renewal, ctx)
@@ -348,6 +357,8 @@ class Session:
         self._ctx.cancel(reason)
         for listener in listeners.values():
             self._call(listener, reason)
+        if state is SessionState.CLOSED:
+            self._log.debug("session.closed")
         return True
 
     # -- the ends of a process -------------------------------------------------------------------------------------

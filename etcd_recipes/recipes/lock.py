@@ -52,7 +52,7 @@ class Lock(Entrance[Hold]):
         max_hold: float | None = None,
         heartbeat: float | None = None,
     ) -> None:
-        line = Line(sessions, check_name(name, "lock name"), FIRST_ONLY)
+        line = Line(sessions, check_name(name, "lock name"), FIRST_ONLY, kind="lock")
         liveness = Liveness(max_hold, heartbeat)
         what = f"lock {name!r}"
         super().__init__(sessions, line, what, ttl=ttl, timeout=timeout, liveness=liveness)

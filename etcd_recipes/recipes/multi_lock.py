@@ -56,7 +56,9 @@ class MultiHold(Handle):
         )
         what = ", ".join(self.keys)
         watchdog = self._holds[0].session.watchdog
-        super().__init__(what, event_logger("hold").bind(key=what), liveness, watchdog)
+        super().__init__(
+            what, event_logger("hold").bind(key=what, kind="MultiHold"), liveness, watchdog
+        )
         for hold in self._holds:
             hold.on_lost(lambda reason, key=hold.key: self._lose(f"{key}: {reason}"))  # type: ignore[misc]
         self._begin()
@@ -122,7 +124,9 @@ class MultiLock(Door[MultiHold]):
         self.names = _in_order(names)
         what = f"multi-lock {', '.join(map(repr, self.names))}"
         super().__init__(sessions, what, ttl=ttl, timeout=timeout)
-        self._lines = {name: Line(sessions, namespace + name, FIRST_ONLY) for name in self.names}
+        self._lines = {
+            name: Line(sessions, namespace + name, FIRST_ONLY, kind="lock") for name in self.names
+        }
         self._liveness = Liveness(max_hold, heartbeat)
 
     def _try_enter(self, value: str, ctx: Context) -> MultiHold | None:

@@ -114,9 +114,9 @@ class RWLock:
     ) -> None:
         self.name = check_name(name, "read-write lock name")
         self._sessions = sessions
-        self._line = Line(sessions, name, READ)
+        self._line = Line(sessions, name, READ, kind="read lock")
         what = f"read-write lock {name!r}"
-        writers = Line(sessions, name, WRITE)
+        writers = Line(sessions, name, WRITE, kind="write lock")
         limits = Liveness(max_hold, heartbeat)
         self._read = ReadLock(
             sessions, self._line, f"{what} (to read)", ttl=ttl, timeout=timeout, liveness=limits

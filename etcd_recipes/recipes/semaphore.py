@@ -64,7 +64,8 @@ class Semaphore(Entrance[Hold]):
         max_hold: float | None = None,
         heartbeat: float | None = None,
     ) -> None:
-        line = Line(sessions, check_name(name, "semaphore name"), PERMITS, check=self._check_limit)
+        check_name(name, "semaphore name")
+        line = Line(sessions, name, PERMITS, check=self._check_limit, kind="semaphore")
         liveness = Liveness(max_hold, heartbeat)
         what = f"semaphore {name!r}"
         super().__init__(sessions, line, what, ttl=ttl, timeout=timeout, liveness=liveness)

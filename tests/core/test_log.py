@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+import threading
 
 import pytest
 
-from etcd_recipes.core.log import event_logger
+from etcd_recipes import Client, Context
+from etcd_recipes.core import runtime
+from etcd_recipes.core.log import event_logger, is_heard, listen
 from etcd_recipes.testing import EtcdProcess
 from tests.core.programs import run
 
@@ -87,3 +90,96 @@ def test_the_level_is_the_applications_to_set() -> None:
     assert logging.getLogger("etcd_recipes").level == logging.NOTSET
     handlers = logging.getLogger("etcd_recipes").handlers
     assert [type(handler) for handler in handlers] == [logging.NullHandler]
+
+
+# -- listeners ---------------------------------------------------------------------------------------
+
+
+def test_a_listener_hears_every_event_of_every_level_with_its_fields() -> None:
+    heard: list[tuple[str, dict]] = []
+    end = listen(lambda event, fields: heard.append((event, dict(fields))))
+    try:
+        assert is_heard()
+        event_logger("test").bind(key="k").debug("test.looked", n=1)
+        assert heard == [("test.looked", {"key": "k", "n": 1})]
+    finally:
+        end()
+    end()
+    event_logger("test").warning("test.warned")
+    assert len(heard) == 1
+
+
+def test_a_listener_that_raises_or_spoils_its_fields_changes_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    heard: list[str] = []
+
+    def bad(event, fields) -> None:
+        fields.clear()
+        event_logger("test").warning("test.from_within")  # not told again, or it would never end
+        raise ValueError("a defect")
+
+    ends = [listen(bad), listen(lambda event, fields: heard.append(f"{event} {fields}"))]
+    try:
+        for number in range(2):
+            event_logger("test").warning("test.warned", n=number)
+    finally:
+        for end in ends:
+            end()
+    assert heard == ["test.warned {'n': 0}", "test.warned {'n': 1}"]
+    said = [record.getMessage() for record in caplog.records]
+    assert said.count("log.listener_failed") == 1
+    assert said.count("test.warned") == 2
+    assert [r.n for r in caplog.records if r.getMessage() == "test.warned"] == [0, 1]
+
+
+def test_no_event_is_logged_while_a_lock_of_the_library_is_held(
+    etcd: EtcdProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A listener may wait for a lock of its own, which another thread of the application has around its calls."""
+    held: list[str] = []
+    inside = threading.local()
+    make = runtime.new_lock
+
+    class Watched:
+        def __init__(self) -> None:
+            self._lock = make()
+
+        def __enter__(self) -> bool:
+            self._lock.__enter__()
+            inside.count = getattr(inside, "count", 0) + 1
+            return True
+
+        def __exit__(self, *error: object) -> None:
+            inside.count -= 1
+            self._lock.__exit__(*error)
+
+    monkeypatch.setattr(runtime, "new_lock", Watched)
+    events: set[str] = set()
+
+    def look(event: str, _fields: object) -> None:
+        events.add(event)
+        if getattr(inside, "count", 0):
+            held.append(event)
+
+    end = listen(look)
+    try:
+        with Client(f"http://127.0.0.1:1,{etcd.endpoint}") as client:
+            registry = client.registry("listened")
+            with registry.register("api", "a:1"), registry.follow("api") as view:
+                view.wait_for(1)
+            with client.lock("listened", max_hold=60):
+                assert client.lock("listened").acquire(timeout=0.01) is None
+            with client.multi_lock(["listened-a", "listened-b"]), client.rwlock("r").read():
+                pass
+            term = client.election("listened").campaign()
+            term.session._suspend(OSError())
+            term.session.lose("for the test")
+            hold = client.semaphore("listened-s", permits=2).acquire()
+            client.v3.kv.delete(hold.key)
+            hold.session._renew(Context(5))
+            assert hold.lost.wait(5)
+    finally:
+        end()
+    assert held == []
+    assert {"session.lost", "key.gone", "hold.lost", "hold.ended", "line.answered"} <= events

@@ -44,6 +44,7 @@ from etcd_recipes.core.http import redirects
 from etcd_recipes.core.http.action import Action, Doubt, Reply
 from etcd_recipes.core.http.endpoints import Ring
 from etcd_recipes.core.http.wire import Stream, Wire
+from etcd_recipes.core.log import event_logger, is_heard
 
 __all__ = ["Cluster", "Judge"]
 
@@ -223,7 +224,7 @@ class Cluster:
         for endpoint in order or self._ring.order():
             begun = not ctx.done
             try:
-                answer = ask(endpoint)
+                answer = ask(endpoint) if not is_heard() else _told(endpoint, ask)
             except EndpointError as error:
                 self._in_trouble = True
                 errors.append(error)
@@ -299,6 +300,28 @@ class Cluster:
     def _open_streams(self) -> list[Stream]:
         with self._lock:
             return list(self._streams)
+
+
+def _told(endpoint: str, ask: Callable[[str], T]) -> T:
+    """Ask, and tell listeners what came of it and how long it took."""
+    began, outcome = runtime.now(), "answered"
+    try:
+        return ask(endpoint)
+    except EndpointError as error:
+        outcome = "silent" if error.silent else "failed"
+        raise
+    except ContextError:
+        outcome = "ended"  # by the caller's limit
+        raise
+    except (InvalidResponse, EmptyResponse):
+        outcome = "invalid"
+        raise
+    except ResponseError:
+        outcome = "refused"  # an answer all the same
+        raise
+    finally:
+        took = round(runtime.now() - began, 5)
+        event_logger("http").debug("http.attempt", endpoint=endpoint, outcome=outcome, took=took)
 
 
 def _drop(answer: Reply | Stream) -> None:

@@ -59,6 +59,11 @@ class Background:
         """True while this process leads: local, cheap and honest."""
         return self.term is not None
 
+    @property
+    def error(self) -> BaseException | None:
+        """What has ended the campaign for good (etcd refuses, the client was closed); None while it goes on."""
+        return self._error
+
     def __enter__(self) -> Self:
         """Begin to campaign; RecipeError when it does so already."""
         if self._thread is not None:

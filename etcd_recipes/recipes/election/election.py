@@ -62,7 +62,7 @@ class Election:
         self.value = check_value(value)
         self._ttl = None if ttl is None else check_ttl(ttl)
         self._sessions = sessions
-        self._line = Line(sessions, name, FIRST_ONLY)
+        self._line = Line(sessions, name, FIRST_ONLY, kind="election")
         self._handover = Handover(sessions, self._line)
         self._liveness = Liveness(max_hold, heartbeat)
         self._log = event_logger("election").bind(election=name)

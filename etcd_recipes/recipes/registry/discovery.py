@@ -110,6 +110,11 @@ class Discovery:
         """True while etcd cannot be followed, or is not any more: the list is the last known one."""
         return self._confirmed is None or self._trouble is not None or self._ctx.cancelled
 
+    @property
+    def closed(self) -> bool:
+        """True when it follows no more: closed, or its client is, or this process is a forked child."""
+        return self._ctx.cancelled
+
     def wait_for(
         self, n: int = 1, timeout: float | None = None, *, ctx: Context | None = None
     ) -> tuple[Instance, ...]:

@@ -79,7 +79,7 @@ class Registration:
         self._loose = False  # a request that makes the key may be carried out yet, and is swept up
         self._healing = False
         self._lock = runtime.new_lock()
-        self._log = event_logger("registration").bind(key=key)
+        self._log = event_logger("registration").bind(key=key, service=instance.service)
         self._health = Health(check, ttl or sessions.default_ttl, self._log)
         runtime.at_fork(self)
         codec.encode(instance)  # what it cannot write is an error now, and not in the healing
