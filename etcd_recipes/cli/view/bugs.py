@@ -33,10 +33,10 @@ class Bug:
             return version[2] < self.fixed[line]
         return line < max(self.fixed)
 
-    @property
-    def remedy(self) -> str:
-        """The versions to upgrade to."""
-        return " or ".join(f"{line[0]}.{line[1]}.{patch}" for line, patch in sorted(self.fixed.items()))
+    def remedy(self, version: _Version) -> str:
+        """Give the versions to upgrade to from that one."""
+        ahead = [(*line, patch) for line, patch in sorted(self.fixed.items()) if line >= version[:2]]
+        return " or ".join(".".join(map(str, each)) for each in ahead)
 
 
 BUGS = (

@@ -201,10 +201,10 @@ def judge_version(what: str, version: str, took: float) -> list[Finding]:
     found = [Finding(what, speed, "WARN", "a slow network, disk or server") if took > _SLOW else Finding(what, speed)]
     if parsed is not None and parsed < (3, 4, 0):
         found.append(Finding(what, "older than 3.4: leases and watches lack much", "WARN", "upgrade"))
-    return found + [
-        Finding("version", f"etcd {version}: {bug.what}", "WARN", f"upgrade to {bug.remedy} or later")
-        for bug in bugs_of(version)
-    ]
+    for bug in bugs_of(version):
+        remedy = f"upgrade to {bug.remedy(parsed or (0, 0, 0))} or later"
+        found.append(Finding("version", f"etcd {version}: {bug.what}", "WARN", remedy))
+    return found
 
 
 def judge_clock(what: str, date: str, ours: float) -> Finding:

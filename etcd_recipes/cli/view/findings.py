@@ -50,7 +50,8 @@ def ask(
 
     runtime.spawn(run, "etcd-recipes-doctor")
     if ended.wait(limit):
-        return tuple(answers)
+        failed = Finding(what, "the question itself failed: a defect", "BROKEN", "please report it")
+        return tuple(answers) or (failed,)
     return (Finding(what, f"no answer within {limit:g} s", "BROKEN", "is it stopped, or cut off?"),)
 
 
