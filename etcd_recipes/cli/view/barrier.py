@@ -6,11 +6,16 @@ Rules of this file
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from etcd_recipes.cli.options import Settings, shared_options
 from etcd_recipes.cli.run.options import SECONDS
 from etcd_recipes.cli.view.output import say
+
+if TYPE_CHECKING:
+    from etcd_recipes import Barrier, Context
 
 __all__ = ["command"]
 
@@ -37,7 +42,8 @@ def command(settings: Settings, name: str, action: str, patience: float | None) 
     from etcd_recipes.cli.signals import cancelled_by_signals
 
     ctx = Context()
-    with settings.connection().within(patience).client() as client:
+    connection = settings.connection().within(patience)
+    with connection.client() as client:
         try:
             barrier = client.barrier(name)
         except ValueError as error:
@@ -46,13 +52,10 @@ def command(settings: Settings, name: str, action: str, patience: float | None) 
             try:
                 if action == "wait":
                     # So that an etcd that is away is told; once it has answered, outages are ridden out.
-                    if barrier.held(ctx=ctx.child(client._default_timeout)):
+                    if barrier.held(ctx=ctx.child(connection.default_timeout)):
                         barrier.wait(patience, ctx=ctx)
-                elif action == "hold":
-                    if not barrier.hold(ctx=ctx.child(client._default_timeout)):
-                        say(f"barrier {name!r} was closed already")
-                elif not barrier.release(ctx=ctx.child(client._default_timeout)):
-                    say(f"barrier {name!r} was open already")
+                else:
+                    _change(barrier, action, ctx.child(connection.default_timeout))
             except Cancelled:
                 return caught.status
             except DeadlineExceeded:
@@ -61,3 +64,10 @@ def command(settings: Settings, name: str, action: str, patience: float | None) 
                 say(f"barrier {name!r} was not open within {patience:g} s")
                 return _NOT_IN_TIME
     return 0
+
+
+def _change(barrier: Barrier, action: str, ctx: Context) -> None:
+    changed = barrier.hold(ctx=ctx) if action == "hold" else barrier.release(ctx=ctx)
+    if not changed:
+        state = "closed" if action == "hold" else "open"
+        say(f"barrier {barrier.name!r} was {state} already")

@@ -35,7 +35,9 @@ class Bug:
 
     def remedy(self, version: _Version) -> str:
         """Give the versions to upgrade to from that one."""
-        ahead = [(*line, patch) for line, patch in sorted(self.fixed.items()) if line >= version[:2]]
+        ahead = [
+            (*line, patch) for line, patch in sorted(self.fixed.items()) if line >= version[:2]
+        ]
         return " or ".join(".".join(map(str, each)) for each in ahead)
 
 

@@ -29,7 +29,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from etcd_recipes.coordination.contenders import FIRST_ONLY, PERMITS, READ, limit_in, permits_of, split
+from etcd_recipes.coordination.contenders import (
+    FIRST_ONLY,
+    PERMITS,
+    READ,
+    limit_in,
+    permits_of,
+    split,
+)
 from etcd_recipes.coordination.identity import contender
 from etcd_recipes.coordination.rounds import look, parties_in
 from etcd_recipes.core.store import Entry
@@ -125,9 +132,9 @@ def _party(entry: Entry, role: str = "") -> Party:
     maker = data if _is_maker(data) else data.get("by") if _is_maker(data.get("by")) else {}
     assert isinstance(maker, dict)
     since = maker.get("since")
-    is_time = isinstance(since, int | float) and not isinstance(since, bool)
+    at = float(since) if isinstance(since, int | float) else None
     who = contender(replace(entry, value=json.dumps(maker)) if maker else entry).identity
-    return Party(entry, who, role, float(since) if is_time else None, ours=bool(maker))
+    return Party(entry, who, role, at, ours=bool(maker))
 
 
 def _take_all(left: dict[str, Entry], keys: Iterable[str]) -> list[Entry]:
@@ -148,9 +155,7 @@ def _is_place_v2(last: str, entry: Entry) -> bool:
     return entry.lease > 0 and re.fullmatch(r"[0-9]{20}", last) is not None
 
 
-def _lines(
-    left: dict[str, Entry], is_place: Callable[[str, Entry], bool], api: str
-) -> list[Thing]:
+def _lines(left: dict[str, Entry], is_place: Callable[[str, Entry], bool], api: str) -> list[Thing]:
     places = defaultdict(list)
     suffix = "/.limit" if api == "v2" else ".limit"
     for key, entry in left.items():
@@ -239,8 +244,12 @@ def _go_rwlocks(left: dict[str, Entry]) -> list[Thing]:
             replace(left.pop(key), value=json.dumps({"kind": kind})) for key, kind in keys
         ]
         inside, waiting = split(line, READ)
-        things.append(_held("rwlock", name, inside, waiting, lambda entry, of=kinds: of[entry.key]))
+        things.append(_held("rwlock", name, inside, waiting, _said(kinds)))
     return things
+
+
+def _said(kinds: dict[str, str]) -> Callable[[Entry], str]:
+    return lambda entry: kinds[entry.key]
 
 
 # -- barriers ---------------------------------------------------------------------------------------------
@@ -320,7 +329,9 @@ def _services(left: dict[str, Entry]) -> list[Thing]:
         instance = CODECS[codec].read(*_parent(key), entry.value)
         assert instance is not None  # it has a service
         role = "draining" if instance.draining else instance.zone
-        found[service].append(Party(left.pop(key), instance.address, role, ours=bool(instance.owner)))
+        found[service].append(
+            Party(left.pop(key), instance.address, role, ours=bool(instance.owner))
+        )
     return [_service(name, parties) for name, parties in found.items()]
 
 

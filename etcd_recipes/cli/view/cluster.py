@@ -37,9 +37,7 @@ _TTL = 10
 _MANY = 50_000
 
 
-def examine(
-    client: Client, connection: Connection, prefix: str, ttl: float
-) -> tuple[Finding, ...]:
+def examine(client: Client, connection: Connection, prefix: str, ttl: float) -> tuple[Finding, ...]:
     """Ask the cluster all there is to ask; at most about half a minute."""
     doctor = _Doctor(client, connection, connection.namespace + prefix, ttl)
     found: list[Finding] = []
@@ -81,9 +79,12 @@ class _Doctor:
         took = (runtime.now() - began) * 1000
         found = [Finding("gateway", f"answered in {took:.0f} ms")]
         if not status.leader:
-            found.append(Finding("leader", "the member knows none", "BROKEN", "is there a majority?"))
+            found.append(
+                Finding("leader", "the member knows none", "BROKEN", "is there a majority?")
+            )
         found += [
-            Finding("alarms", safe(word), "BROKEN", "see `etcd-recipes status`") for word in status.errors
+            Finding("alarms", safe(word), "BROKEN", "see `etcd-recipes status`")
+            for word in status.errors
         ]
         return found
 
@@ -94,7 +95,9 @@ class _Doctor:
             note = "; --user is of no use" if user else ""
             return [Finding("auth", f"off: whoever reaches it may do everything{note}")]
         if not user:
-            return [Finding("auth", "on, and no user was given", "BROKEN", "say --user NAME:PASSWORD")]
+            return [
+                Finding("auth", "on, and no user was given", "BROKEN", "say --user NAME:PASSWORD")
+            ]
         try:
             roles = self._client.v3.auth.users.get(user, ctx=self._ctx()).roles
         except PermissionDenied:
@@ -102,7 +105,9 @@ class _Doctor:
         if "root" in roles:
             remedy = "applications get a user with rights to their own prefix"
             return [Finding("auth", f"on, as {safe(user)}, who has the role root", "WARN", remedy)]
-        return [Finding("auth", f"on, as {safe(user)}, roles {', '.join(map(safe, roles)) or 'none'}")]
+        return [
+            Finding("auth", f"on, as {safe(user)}, roles {', '.join(map(safe, roles)) or 'none'}")
+        ]
 
     def lease(self) -> list[Finding]:
         """Grant the shortest lease that there is, renew it, revoke it."""
@@ -140,7 +145,11 @@ class _Doctor:
                 watcher.next(ctx=ctx)
                 took = (runtime.now() - began) * 1000
         except PermissionDenied:
-            return [Finding("watch", f"no right to read below {safe(self._prefix)!r}", "BROKEN", _RIGHTS)]
+            return [
+                Finding(
+                    "watch", f"no right to read below {safe(self._prefix)!r}", "BROKEN", _RIGHTS
+                )
+            ]
         finally:
             self._revoke(lease.id)
         where = safe(self._prefix) or "the root"
@@ -150,12 +159,16 @@ class _Doctor:
         ]
 
     def _may_not_write(self) -> Finding:
-        where = f"below {safe(self._prefix)!r}" if self._prefix else "at the root; is --prefix right?"
+        where = (
+            f"below {safe(self._prefix)!r}" if self._prefix else "at the root; is --prefix right?"
+        )
         return Finding("write", f"no right to write {where}", "BROKEN", _RIGHTS)
 
     def foreign(self) -> list[Finding]:
         """Keys below a lock that are no contenders: ours ignore them, Go's wait for them for ever."""
-        count = self._client.v3.kv.range(self._prefix, prefix=True, count_only=True, ctx=self._ctx()).count
+        count = self._client.v3.kv.range(
+            self._prefix, prefix=True, count_only=True, ctx=self._ctx()
+        ).count
         if count > _MANY:
             return [Finding("below locks", f"not looked at: {count} keys", "ok", "say --prefix")]
         things = take(below(self._client, "v3", self._prefix, self._ctx()).entries).things
@@ -181,7 +194,11 @@ class _Doctor:
         except KeyNotFound:
             pass
         except EtcdError as error:
-            return [Finding("v2 api", f"on, and it says: {safe(str(error))}", "BROKEN" if wanted else "ok")]
+            return [
+                Finding(
+                    "v2 api", f"on, and it says: {safe(str(error))}", "BROKEN" if wanted else "ok"
+                )
+            ]
         except ResponseError:
             if wanted:
                 remedy = "start etcd 3.4 or 3.5 with --enable-v2, or use --api v3"
@@ -191,7 +208,10 @@ class _Doctor:
 
     def write_v2(self) -> list[Finding]:
         """Write a key that ends by itself, and delete it."""
-        key, keys = f"/{self._prefix.lstrip('/')}.doctor-{secrets.token_hex(8)}", self._client.v2.keys
+        key, keys = (
+            f"/{self._prefix.lstrip('/')}.doctor-{secrets.token_hex(8)}",
+            self._client.v2.keys,
+        )
         began = runtime.now()
         try:
             keys.set(key, "", ttl=_TTL, ctx=self._ctx())
@@ -218,9 +238,14 @@ def judge_ttl(ttl: float, least: int) -> Finding:
     election = least / 1.5
     what, facts = "ttl", f"ttl {ttl:g} s; the server's least is {least} s"
     if ttl < least:
-        return Finding(what, facts, "WARN", f"the server makes {least} s of it: ask for as much or more")
+        return Finding(
+            what, facts, "WARN", f"the server makes {least} s of it: ask for as much or more"
+        )
     if ttl < 3 * election:
         return Finding(
-            what, facts, "WARN", f"an election of etcd's may cost the lease: take {3 * election:.0f} s or more"
+            what,
+            facts,
+            "WARN",
+            f"an election of etcd's may cost the lease: take {3 * election:.0f} s or more",
         )
     return Finding(what, facts)

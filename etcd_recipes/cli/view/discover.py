@@ -17,7 +17,7 @@ from etcd_recipes.cli.view.output import one_json, output_option, say, show
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from etcd_recipes import Client, Context, Instance, Registry
+    from etcd_recipes import Context, Instance, Registry
 
 __all__ = ["command"]
 
@@ -52,7 +52,13 @@ def command(
         try:
             registry = client.registry(prefix, codec="grpc" if codec == "grpc" else "json")
             if watch:
-                return _watch(client, registry, service, all_=all_, as_json=output == "json")
+                return _watch(
+                    registry,
+                    service,
+                    connection.default_timeout,
+                    all_=all_,
+                    as_json=output == "json",
+                )
             found = registry.instances(service, draining=all_)
         except ValueError as error:
             raise click.UsageError(str(error)) from error
@@ -77,9 +83,7 @@ def _print(output: str, service: str, found: Sequence[Instance]) -> None:
         show(output, listing.COLUMNS, listing.rows(found), document)
 
 
-def _watch(
-    client: Client, registry: Registry, service: str, *, all_: bool, as_json: bool
-) -> int:
+def _watch(registry: Registry, service: str, patience: float, *, all_: bool, as_json: bool) -> int:
     from etcd_recipes import Cancelled, Context
     from etcd_recipes.cli.signals import cancelled_by_signals
 
@@ -87,16 +91,14 @@ def _watch(
     with cancelled_by_signals(ctx) as caught:
         try:
             # So that an etcd that is away is told, not waited for; later outages are ridden out.
-            registry.instances(service, ctx=ctx.child(client._default_timeout))
+            registry.instances(service, ctx=ctx.child(patience))
             _follow(registry, service, ctx, all_=all_, as_json=as_json)
         except Cancelled:
             pass
     return caught.status
 
 
-def _follow(
-    registry: Registry, service: str, ctx: Context, *, all_: bool, as_json: bool
-) -> None:
+def _follow(registry: Registry, service: str, ctx: Context, *, all_: bool, as_json: bool) -> None:
     with registry.follow(service, max_drop=1.0, ctx=ctx) as view:
         events = view.events(ctx=ctx)
         known: dict[str, Instance] = {}

@@ -27,7 +27,9 @@ _FEW_FILES = 256
 
 @click.command("doctor", short_help="What is wrong between here and etcd.")
 @click.option("--prefix", default="", help="Where to try to write, and to look for foreign keys.")
-@click.option("--ttl", type=SECONDS, default=15.0, show_default=True, help="The ttl you mean to use.")
+@click.option(
+    "--ttl", type=SECONDS, default=15.0, show_default=True, help="The ttl you mean to use."
+)
 @click.option("--strict", is_flag=True, help="Exit status 1 for warnings.")
 @output_option("table", "json", "plain")
 @shared_options
@@ -71,7 +73,7 @@ def _examine(connection: Connection, prefix: str, ttl: float) -> Iterator[Sequen
 
 
 def _here() -> list[Finding]:
-    """This process's own limit of open files: each waiting thread has a connection."""
+    """Look at this process's own limit of open files: each waiting thread has a connection."""
     from etcd_recipes.cli.view.findings import Finding
 
     try:
@@ -96,7 +98,7 @@ def _document(found: Sequence[Finding]) -> dict[str, object]:
 
 def _print(finding: Finding, output: str) -> None:
     if output == "plain":
-        click.echo("\t".join((finding.level, finding.what, finding.result, finding.remedy)))
+        click.echo(f"{finding.level}\t{finding.what}\t{finding.result}\t{finding.remedy}")
         return
     styles = {"ok": "green", "WARN": "bold", "BROKEN": "bold red"}
     if has_screen():

@@ -73,7 +73,9 @@ class _Place:
             addresses = self._addresses()
         except socket.gaierror as error:
             why = error.strerror or "it is not known"
-            return [Finding(what, f"{self.host}: {why}", "BROKEN", "check the name and the resolver")]
+            return [
+                Finding(what, f"{self.host}: {why}", "BROKEN", "check the name and the resolver")
+            ]
         return [Finding(what, ", ".join(addresses))]
 
     def _addresses(self) -> list[str]:
@@ -87,7 +89,9 @@ class _Place:
         for address in addresses:
             began = runtime.now()
             try:
-                socket.create_connection((address, self.port), timeout=_LIMIT / len(addresses)).close()
+                socket.create_connection(
+                    (address, self.port), timeout=_LIMIT / len(addresses)
+                ).close()
                 took = runtime.now() - began
             except OSError as error:
                 dead.append(f"{address}: {error.strerror or error}")
@@ -115,21 +119,46 @@ class _Place:
             certificate = self._certificate()
         except ssl.SSLCertVerificationError as error:
             if not trusts:
-                return [Finding(what, "the server is not verified", "WARN", "say who signed it: --cacert FILE")]
+                return [
+                    Finding(
+                        what,
+                        "the server is not verified",
+                        "WARN",
+                        "say who signed it: --cacert FILE",
+                    )
+                ]
             return [_bad_certificate(what, error)]
         except ssl.SSLError as error:
             why = error.reason or str(error)
-            return [Finding(what, why, "BROKEN", "does it want a client certificate (--cert, --key)? is it https at all?")]
-        finding = judge_certificate(what, str(certificate.get("notAfter", "")), runtime.wall_clock())
+            return [
+                Finding(
+                    what,
+                    why,
+                    "BROKEN",
+                    "does it want a client certificate (--cert, --key)? is it https at all?",
+                )
+            ]
+        finding = judge_certificate(
+            what, str(certificate.get("notAfter", "")), runtime.wall_clock()
+        )
         if finding.level == "ok" and not trusts:
-            return [Finding(what, f"{finding.result}, by the system's trust", "WARN", "our client verifies with --cacert only")]
+            return [
+                Finding(
+                    what,
+                    f"{finding.result}, by the system's trust",
+                    "WARN",
+                    "our client verifies with --cacert only",
+                )
+            ]
         return [finding]
 
     def _certificate(self) -> dict[str, object]:
         context = self._context(verified=True)
-        with socket.create_connection((self.host, self.port), timeout=_LIMIT) as raw:
-            with context.wrap_socket(raw, server_hostname=self.host) as sock:
-                return dict(sock.getpeercert() or {})
+        with (
+            socket.create_connection((self.host, self.port), timeout=_LIMIT) as raw,
+            context.wrap_socket(raw, server_hostname=self.host) as sock,
+        ):
+            return dict(sock.getpeercert() or {})
 
     def greet(self) -> list[Finding]:
         """``GET /version``: is it etcd, which one, and what time is it there."""
@@ -140,7 +169,14 @@ class _Place:
             response = connection.getresponse()
             body, date = response.read(65536), response.getheader("Date", "")
         except http.client.HTTPException as error:
-            return [Finding(f"server {self.endpoint}", f"no HTTP: {type(error).__name__}", "BROKEN", _GATEWAY)]
+            return [
+                Finding(
+                    f"server {self.endpoint}",
+                    f"no HTTP: {type(error).__name__}",
+                    "BROKEN",
+                    _GATEWAY,
+                )
+            ]
         finally:
             connection.close()
         took = runtime.now() - began
@@ -156,11 +192,15 @@ class _Place:
     def _http(self) -> http.client.HTTPConnection:
         if self.secure:
             context = self._context(verified=False)
-            return http.client.HTTPSConnection(self.host, self.port, timeout=_LIMIT, context=context)
+            return http.client.HTTPSConnection(
+                self.host, self.port, timeout=_LIMIT, context=context
+            )
         return http.client.HTTPConnection(self.host, self.port, timeout=_LIMIT)
 
 
-_GATEWAY = "is that etcd's client port (2379)? with --listen-client-http-urls HTTP is on a port of its own"
+_GATEWAY = (
+    "is that etcd's client port (2379)? with --listen-client-http-urls HTTP is on a port of its own"
+)
 
 
 def _bad_certificate(what: str, error: ssl.SSLCertVerificationError) -> Finding:
@@ -187,7 +227,9 @@ def judge_certificate(what: str, not_after: str, now: float) -> Finding:
     try:
         days = (ssl.cert_time_to_seconds(not_after) - now) / 86400
     except ValueError:
-        return Finding(what, "the certificate does not say until when it is valid", "WARN", "look at it")
+        return Finding(
+            what, "the certificate does not say until when it is valid", "WARN", "look at it"
+        )
     result = f"certificate valid for {days:.0f} days more"
     if days <= 0:
         return Finding(what, f"certificate expired {-days:.0f} days ago", "BROKEN", "renew it")
@@ -198,9 +240,15 @@ def judge_version(what: str, version: str, took: float) -> list[Finding]:
     """Judge by the known bugs, one finding each, and by the time that the answer took."""
     parsed = parse(version)
     speed = f"etcd {version}, answered in {took * 1000:.0f} ms"
-    found = [Finding(what, speed, "WARN", "a slow network, disk or server") if took > _SLOW else Finding(what, speed)]
+    found = [
+        Finding(what, speed, "WARN", "a slow network, disk or server")
+        if took > _SLOW
+        else Finding(what, speed)
+    ]
     if parsed is not None and parsed < (3, 4, 0):
-        found.append(Finding(what, "older than 3.4: leases and watches lack much", "WARN", "upgrade"))
+        found.append(
+            Finding(what, "older than 3.4: leases and watches lack much", "WARN", "upgrade")
+        )
     for bug in bugs_of(version):
         remedy = f"upgrade to {bug.remedy(parsed or (0, 0, 0))} or later"
         found.append(Finding("version", f"etcd {version}: {bug.what}", "WARN", remedy))

@@ -20,6 +20,7 @@ from etcd_recipes.cli.view.output import duration, safe, say
 
 if TYPE_CHECKING:
     from etcd_recipes import Client
+    from etcd_recipes.cli.options import Connection
     from etcd_recipes.cli.view.census import Party, Thing
     from etcd_recipes.cli.view.reach import Lifetime
 
@@ -31,9 +32,13 @@ _NOT_HELD = 1
 
 @click.command("break", short_help="Remove a holder's key.")
 @click.argument("name")
-@click.option("--holder", is_flag=True, help="Whoever holds; this is what is done if nothing else is said.")
+@click.option(
+    "--holder", is_flag=True, help="Whoever holds; this is what is done if nothing else is said."
+)
 @click.option("--all", "all_", is_flag=True, help="Everybody in the line, those who wait as well.")
-@click.option("--token", type=int, metavar="N", help="The one with this token, as `locks` shows it.")
+@click.option(
+    "--token", type=int, metavar="N", help="The one with this token, as `locks` shows it."
+)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @shared_options
 @click.pass_obj
@@ -53,7 +58,7 @@ def command(
     connection = settings.connection()
     name = connection.namespace + name
     with connection.client() as client:
-        thing = _find(client, connection.api, name)
+        thing = _find(client, connection, name)
         if thing is None:
             return _NOT_HELD
         chosen = _choose(thing, all_=all_, token=token)
@@ -61,20 +66,20 @@ def command(
             tokens = ", ".join(str(p.token) for p in (*thing.holders, *thing.waiters))
             say(f"nobody at {safe(name)} has the token {token}; there are {tokens}")
             return _NOT_HELD
-        left = _lifetimes(client, connection.api, chosen)
+        left = _lifetimes(client, connection, chosen)
         for party in chosen:
             say(_sentence(thing, party, left))
         _ask(yes=yes)
-        return _remove(client, chosen)
+        return _remove(client, connection, chosen)
 
 
-def _find(client: Client, api: str, name: str) -> Thing | None:
+def _find(client: Client, connection: Connection, name: str) -> Thing | None:
     from etcd_recipes import Context
     from etcd_recipes.cli.view.census import take
     from etcd_recipes.cli.view.reach import below
 
-    entries = below(client, api, name, Context(client._default_timeout)).entries
-    found = [t for t in take(entries, api=api).things if t.name == name]
+    entries = below(client, connection.api, name, Context(connection.default_timeout)).entries
+    found = [t for t in take(entries, api=connection.api).things if t.name == name]
     lines = [t for t in found if t.kind in _LINES and (t.holders or t.waiters)]
     if not lines:
         hint = f"; it is a {found[0].kind}" if found and found[0].kind not in _LINES else ""
@@ -93,19 +98,23 @@ def _choose(thing: Thing, *, all_: bool, token: int | None) -> tuple[Party, ...]
     return line if all_ else thing.holders[::-1]
 
 
-def _lifetimes(client: Client, api: str, parties: Iterable[Party]) -> Mapping[str, Lifetime]:
+def _lifetimes(
+    client: Client, connection: Connection, parties: Iterable[Party]
+) -> Mapping[str, Lifetime]:
     from etcd_recipes import Context
     from etcd_recipes.cli.view.reach import lifetimes
 
-    ctx = Context(client._default_timeout)
-    return lifetimes(client, api, (party.entry for party in parties), ctx)
+    ctx = Context(connection.default_timeout)
+    return lifetimes(client, connection.api, (party.entry for party in parties), ctx)
 
 
 def _sentence(thing: Thing, party: Party, left: Mapping[str, Lifetime]) -> str:
     from etcd_recipes.core import runtime
 
     holds = any(party is each for each in thing.holders)
-    since = "" if party.since is None else f", there for {duration(runtime.wall_clock() - party.since)}"
+    since = (
+        "" if party.since is None else f", there for {duration(runtime.wall_clock() - party.since)}"
+    )
     who = f"{safe(party.who)}{f' ({safe(party.role)})' if party.role else ''}"
     does = "holds" if holds else "waits for"
     lifetime = left.get(party.entry.key)
@@ -136,13 +145,13 @@ def _ask(*, yes: bool) -> None:
     click.confirm("Remove it?", abort=True, err=True)
 
 
-def _remove(client: Client, parties: tuple[Party, ...]) -> int:
+def _remove(client: Client, connection: Connection, parties: tuple[Party, ...]) -> int:
     from etcd_recipes import Context
     from etcd_recipes.cli.view.reach import delete
 
     gone = 0
     for party in parties:
-        there = delete(client, party.entry, Context(client._default_timeout))
+        there = delete(client, party.entry, Context(connection.default_timeout))
         gone += there
         was = "removed" if there else "was gone already, or is a later one: nothing was removed"
         say(f"{safe(party.entry.key)} (token {party.token}) {was}")

@@ -33,9 +33,7 @@ class Finding:
     remedy: str = ""
 
 
-def ask(
-    what: str, question: Callable[[], Sequence[Finding]], limit: float
-) -> tuple[Finding, ...]:
+def ask(what: str, question: Callable[[], Sequence[Finding]], limit: float) -> tuple[Finding, ...]:
     """Give the answers to a question; after `limit` seconds that there was none."""
     answers: list[Finding] = []
     ended = runtime.new_event()

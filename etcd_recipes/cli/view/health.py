@@ -38,10 +38,9 @@ def wrongs(
     found = [f"{each.endpoint} does not answer: {each.error}" for each in heard if each.error]
     statuses = [each.status for each in heard if each.status is not None]
     names = {member.id: safe(member.name) or f"{member.id:x}" for member in members}
-    found += [
-        f"alarm {alarm.kind} at member {names.get(alarm.member_id, f'{alarm.member_id:x}')}: {_REMEDIES.get(alarm.kind, 'see etcd')}"
-        for alarm in alarms
-    ]
+    for alarm in alarms:
+        who = names.get(alarm.member_id, f"{alarm.member_id:x}")
+        found.append(f"alarm {alarm.kind} at member {who}: {_REMEDIES.get(alarm.kind, 'see etcd')}")
     for status in statuses:
         found += _own(status)
     found += _together(statuses)
@@ -65,7 +64,9 @@ def _own(status: Status) -> list[str]:
             "compact and defragment before writes are refused"
         )
     if status.is_learner:
-        found.append(f"{status.endpoint} is a learner: it has no vote; promote it when it has caught up")
+        found.append(
+            f"{status.endpoint} is a learner: it has no vote; promote it when it has caught up"
+        )
     return found
 
 
@@ -73,10 +74,14 @@ def _together(statuses: Sequence[Status]) -> list[str]:
     found = []
     leaders = {status.leader for status in statuses if status.leader}
     if len(leaders) > 1:
-        found.append(f"the endpoints follow {len(leaders)} different leaders: are they of one cluster?")
+        found.append(
+            f"the endpoints follow {len(leaders)} different leaders: are they of one cluster?"
+        )
     versions = sorted({status.version for status in statuses})
     if len(versions) > 1:
-        found.append(f"the members run different versions: {', '.join(versions)}; finish the upgrade")
+        found.append(
+            f"the members run different versions: {', '.join(versions)}; finish the upgrade"
+        )
     newest = max((status.raft_index for status in statuses), default=0)
     found += [
         f"{status.endpoint} is {newest - status.raft_applied_index} entries behind: a slow disk or network"

@@ -48,14 +48,16 @@ def _who(party: Party) -> _Who:
 
 def observe(history: History, census: Census, now: float, wall: float) -> History:
     """Give the history after this look; `wall` is the time of day at `now`."""
-    there = {(thing.kind, thing.name): thing for thing in census.things}
+    there: dict[tuple[str, str], Thing] = {
+        (thing.kind, thing.name): thing for thing in census.things
+    }
     waiting = {
         _who(party): history.waiting.get(_who(party), _began(party, now, wall))
         for thing in census.things
         for party in thing.waiters
     }
-    known = history.waiting | waiting
-    pasts = {}
+    known = {**history.waiting, **waiting}
+    pasts: dict[tuple[str, str], Past] = {}
     for key, thing in there.items():
         before = history.pasts.get(key)
         pasts[key] = _next(before, thing, known, now, quiet=history.first)

@@ -18,6 +18,7 @@ from types import FrameType
 from typing import Any, Self
 
 from rich.console import Console, RenderableType
+from rich.control import Control
 from rich.screen import Screen
 
 from etcd_recipes.core.context import Context
@@ -42,6 +43,7 @@ class Terminal:
 
     def draw(self, page: RenderableType) -> None:
         """Show this."""
+        self._console.control(Control.home())
         self._console.print(Screen(page), end="")
 
     def wait(self, seconds: float) -> bool:

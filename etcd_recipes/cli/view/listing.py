@@ -53,7 +53,10 @@ def as_env(service: str, instances: Sequence[Instance]) -> list[str]:
     name = re.sub(r"[^A-Z0-9]", "_", service.upper())
     name = f"_{name}" if name[:1].isdigit() else name
     addresses = [instance.address for instance in instances]
-    lines = [f"{name}_COUNT={len(addresses)}", f"{name}_ADDRESSES={shlex.quote(','.join(addresses))}"]
+    lines = [
+        f"{name}_COUNT={len(addresses)}",
+        f"{name}_ADDRESSES={shlex.quote(','.join(addresses))}",
+    ]
     return lines + [f"{name}_{n}_ADDRESS={shlex.quote(a)}" for n, a in enumerate(addresses, 1)]
 
 

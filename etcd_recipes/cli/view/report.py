@@ -44,11 +44,12 @@ def _thing_rows(thing: Thing, left: Mapping[str, Lifetime], now: float) -> list[
     result += [Row(("", "", "", *cells)) for cells in holders[1:]]
     for number, party in enumerate(thing.waiters[:_SHOWN], 1):
         result.append(Row(("", "", f"  waits {_nth(number)}", *_cells(party, left, now)), "dim"))
-    if more := len(thing.waiters) - _SHOWN:
-        if more > 0:
-            result.append(Row(("", "", f"  and {more} more", "", "", "", ""), "dim"))
+    if (more := len(thing.waiters) - _SHOWN) > 0:
+        result.append(Row(("", "", f"  and {more} more", "", "", "", ""), "dim"))
     if thing.foreign:
-        result.append(Row(("", "", f"  {len(thing.foreign)} foreign", safe(thing.foreign[0]), "", "", "")))
+        result.append(
+            Row(("", "", f"  {len(thing.foreign)} foreign", safe(thing.foreign[0]), "", "", ""))
+        )
     return result
 
 

@@ -37,8 +37,12 @@ _LOUD = "this server is for development: no TLS, no users, no care for the data 
     short_help="An etcd for development.",
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
 )
-@click.option("--data-dir", type=click.Path(file_okay=False), metavar="DIR", help="Keep the data there.")
-@click.option("--port", type=click.IntRange(1, 65535), metavar="PORT", help="[default: any free one]")
+@click.option(
+    "--data-dir", type=click.Path(file_okay=False), metavar="DIR", help="Keep the data there."
+)
+@click.option(
+    "--port", type=click.IntRange(1, 65535), metavar="PORT", help="[default: any free one]"
+)
 @click.option("--v2", is_flag=True, help="With the v2 API.")
 @click.option("--debug", is_flag=True, help="Show a traceback when something fails.")
 @click.argument("argv", nargs=-1, type=click.UNPROCESSED, metavar="[-- CMD...]")

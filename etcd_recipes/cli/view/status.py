@@ -97,7 +97,10 @@ def _rows(heard: Sequence[Heard], members: Sequence[Member]) -> list[Row]:
         rows.append(Row((each.endpoint, name, role, s.version, *sizes, *numbers), style))
     asked = {each.status.member_id for each in heard if each.status}
     rows += [
-        Row((",".join(m.client_urls) or "-", safe(m.name) or f"{m.id:x}", "not asked", *"------"), "dim")
+        Row(
+            (",".join(m.client_urls) or "-", safe(m.name) or f"{m.id:x}", "not asked", *"------"),
+            "dim",
+        )
         for m in members
         if m.id not in asked and not _is_among(m, heard)
     ]

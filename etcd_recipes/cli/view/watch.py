@@ -76,7 +76,9 @@ def _on_v3(client: Client, prefix: str, rev: int | None, ctx: Context) -> Iterat
                         )
             except Compacted as error:
                 first = error.resume_from
-                say(f"etcd does not keep the changes before revision {first} any more: going on there")
+                say(
+                    f"etcd does not keep the changes before revision {first} any more: going on there"
+                )
                 start = first
 
 
