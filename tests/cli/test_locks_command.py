@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 import pytest
 
@@ -77,8 +78,6 @@ def test_strangers_are_listed_only_if_asked_for(client: Client, cli: Cli, name: 
 def test_etcdctls_lock_counts(etcd: EtcdProcess, client: Client, cli: Cli, name: str) -> None:
     with running(etcd.endpoint, "lock", name) as ours:
         ours.line()
-        import subprocess
-
         theirs = subprocess.Popen(
             [find_etcdctl(), "--endpoints", etcd.endpoint, "lock", name],
             stdout=subprocess.DEVNULL,

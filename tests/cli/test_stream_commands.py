@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from etcd_recipes import Client
-from etcd_recipes.testing import EtcdProcess, FaultProxy
+from etcd_recipes.testing import EtcdProcess, FaultProxy, find_etcdctl
 from tests.cli.looking import Cli
 from tests.cli.running import ME, environment, running
 
@@ -105,19 +105,15 @@ def test_a_reader_that_goes_away_is_no_error(etcd: EtcdProcess, client: Client, 
 # -- server ------------------------------------------------------------------------------------------------
 
 
-def test_server_runs_a_command_and_keeps_its_data(tmp_path) -> None:
-    def run(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*ME, "server", "--data-dir", str(tmp_path / "d"), "--", *words],
-            capture_output=True, text=True, timeout=40, env=environment(""),
-        )  # fmt: skip
-
-    script = 'test -n "$ETCDCTL_ENDPOINTS"; exec "$0" -m etcd_recipes.cli barrier b "$1"; exit 9'
-    assert run("sh", "-c", script, ME[0], "hold").returncode == 0
-    held = run("sh", "-c", script, ME[0], "hold")
-    assert "closed already" in held.stderr  # by the run before
-    assert "for development" in held.stderr
-    assert run("/no/such/command").returncode == 127
+def test_server_runs_a_command_and_keeps_its_data(cli: Cli, tmp_path) -> None:
+    data, etcdctl = str(tmp_path / "d"), str(find_etcdctl())
+    first = cli("server", "--data-dir", data, "--", "sh", "-c", '"$0" put a b; exit 9', etcdctl)
+    assert first.status == 9, first.err
+    assert "for development" in first.err
+    look = 'test "$("$0" get a --print-value-only)" = b && kill -TERM $$'
+    again = cli("server", "--data-dir", data, "--", "sh", "-c", look, etcdctl)
+    assert again.status == 128 + signal.SIGTERM, again.err
+    assert cli("server", "/no/such/command").status == 127
 
 
 def test_server_stands_until_a_signal(cli: Cli) -> None:
