@@ -141,7 +141,9 @@ def test_break_all_begins_at_the_end_of_the_line(client: Client, cli: Cli, etcd,
             waiter.result()
 
 
-def test_break_leaves_a_later_incarnation_alone(client: Client, cli: Cli, name: str, monkeypatch) -> None:
+def test_break_leaves_a_later_incarnation_alone(
+    client: Client, cli: Cli, name: str, monkeypatch
+) -> None:
     client.lock(name).acquire()
     key = client.lock(name).holder().key
     kept = []
@@ -166,7 +168,9 @@ def test_break_of_a_barrier_names_the_right_command(client: Client, cli: Cli, na
     client.barrier(name).release()
 
 
-@pytest.mark.parametrize("command", ["locks", "break x -y", "discover x", "watch x", "top", "barrier x wait"])
+@pytest.mark.parametrize(
+    "command", ["locks", "break x -y", "discover x", "watch x", "top", "barrier x wait"]
+)
 def test_no_etcd_is_a_sentence_and_125(cli: Cli, command: str) -> None:
     ended = cli.at("http://127.0.0.1:1", *command.split())
     assert (ended.status, ended.out) == (125, "")

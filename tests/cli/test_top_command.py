@@ -108,7 +108,9 @@ def as_before(terminal: OnTerminal) -> None:
     assert terminal.text.rfind("\x1b[?25h") > terminal.text.rfind("\x1b[?25l")
 
 
-def test_it_lives_is_stopped_goes_on_and_quits(etcd: EtcdProcess, client: Client, name: str) -> None:
+def test_it_lives_is_stopped_goes_on_and_quits(
+    etcd: EtcdProcess, client: Client, name: str
+) -> None:
     client.lock(f"{name}/a").acquire()
     with FaultProxy(etcd.endpoint) as proxy:
         with on_terminal(proxy.endpoint, "top", name, "--interval", "0.1") as terminal:
@@ -159,7 +161,9 @@ def test_a_signal_ends_it_and_the_terminal_is_as_before(
         as_before(terminal)
 
 
-def test_a_crash_gives_the_terminal_back(etcd: EtcdProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crash_gives_the_terminal_back(
+    etcd: EtcdProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In this process, so that something can be made to fail; its stdin is then a pty."""
     from rich.console import Console
 

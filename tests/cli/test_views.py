@@ -41,7 +41,12 @@ def printed(what, width: int, *, colour: bool = False) -> str:
     file = io.StringIO()
     system = "standard" if colour else None
     console = Console(
-        file=file, width=width, height=24, force_terminal=colour, color_system=system, highlight=False
+        file=file,
+        width=width,
+        height=24,
+        force_terminal=colour,
+        color_system=system,
+        highlight=False,
     )
     console.print(what)
     return file.getvalue()
@@ -88,7 +93,15 @@ def test_lines_in_a_pipe_are_padded() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(None, "-"), (-3, "0s"), (99, "99s"), (100, "1m"), (5999, "99m"), (6000, "1h"), (999999, "11d")],
+    [
+        (None, "-"),
+        (-3, "0s"),
+        (99, "99s"),
+        (100, "1m"),
+        (5999, "99m"),
+        (6000, "1h"),
+        (999999, "11d"),
+    ],
 )
 def test_durations(seconds, text: str) -> None:
     assert duration(seconds) == text
@@ -168,7 +181,9 @@ def test_only_colours_that_read_on_light_and_dark() -> None:
 
 # -- status ------------------------------------------------------------------------------------------------
 
-GOOD = Status("http://h:1", 1, "3.5.13", 1000, 900, 1, 50, 50, 2, is_learner=False, errors=(), revision=9)
+GOOD = Status(
+    "http://h:1", 1, "3.5.13", 1000, 900, 1, 50, 50, 2, is_learner=False, errors=(), revision=9
+)
 NAMED = Member(1, "m1", ("http://h:2",), ("http://h:1",))
 
 
@@ -188,9 +203,18 @@ def test_what_is_wrong_with_one_member(change: dict, word: str) -> None:
 
 
 def test_what_is_wrong_between_members() -> None:
-    other = replace(GOOD, member_id=2, leader=2, version="3.4.1", raft_index=9000, raft_applied_index=9000)
-    found = "\n".join(wrongs([Heard("a", GOOD), Heard("b", other), Heard("c", error="gone")], [NAMED], []))
-    for word in ("c does not answer: gone", "2 different leaders", "3.4.1, 3.5.13", "8950 entries behind"):
+    other = replace(
+        GOOD, member_id=2, leader=2, version="3.4.1", raft_index=9000, raft_applied_index=9000
+    )
+    found = "\n".join(
+        wrongs([Heard("a", GOOD), Heard("b", other), Heard("c", error="gone")], [NAMED], [])
+    )
+    for word in (
+        "c does not answer: gone",
+        "2 different leaders",
+        "3.4.1, 3.5.13",
+        "8950 entries behind",
+    ):
         assert word in found
     never = Member(5, "", ("http://p",), ())
     assert "never started" in wrongs([], [never], [])[0]
@@ -295,5 +319,7 @@ def test_help_of_all_commands_imports_nothing_heavy() -> None:
         "heavy = ('rich', 'requests', 'etcd_recipes.testing', 'etcd_recipes.client');"
         "print([m for m in heavy if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", source], capture_output=True, text=True, check=True
+    )
     assert done.stdout.splitlines()[-1] == "[]"

@@ -24,6 +24,7 @@ from etcd_recipes.core.errors import (
     LeaseNotFound,
     PermissionDenied,
     ResponseError,
+    Unauthenticated,
 )
 
 if TYPE_CHECKING:
@@ -90,14 +91,21 @@ class _Doctor:
 
     def auth(self) -> list[Finding]:
         """Who asks, and whether it may do too much."""
-        user, on = self._connection.username, self._client.v3.auth.status(ctx=self._ctx()).enabled
+        user = self._connection.username
+        try:
+            on = self._client.v3.auth.status(ctx=self._ctx()).enabled
+        except Unauthenticated:
+            if user:
+                raise
+            on = True
+        except PermissionDenied:  # only root may ask, so it is on
+            on = True
         if not on:
             note = "; --user is of no use" if user else ""
             return [Finding("auth", f"off: whoever reaches it may do everything{note}")]
         if not user:
-            return [
-                Finding("auth", "on, and no user was given", "BROKEN", "say --user NAME:PASSWORD")
-            ]
+            remedy = "say --user NAME:PASSWORD"
+            return [Finding("auth", "on, and no user was given", "BROKEN", remedy)]
         try:
             roles = self._client.v3.auth.users.get(user, ctx=self._ctx()).roles
         except PermissionDenied:
