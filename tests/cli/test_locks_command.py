@@ -33,7 +33,7 @@ def test_everything_that_is_held_is_listed(etcd: EtcdProcess, cli: Cli, api, nam
         one.registry(f"{name}/services").register("api", "a:1")
         party = Job(lambda: one.double_barrier(f"{name}/phase", parties=2).enter())
         waiter = Job(lambda: two.lock(f"{name}/lock").acquire())
-        eventually(lambda: "waiting" in cli("locks", f"{name}/lock", "--api", api).out)
+        eventually(lambda: "waits 1st" in cli("locks", f"{name}/lock", "--api", api).out)
         eventually(lambda: "phase" in cli("locks", f"{name}/phase", "--api", api).out)
 
         found = json.loads(cli("locks", name, "--api", api, "-o", "json").out)
@@ -56,7 +56,7 @@ def test_everything_that_is_held_is_listed(etcd: EtcdProcess, cli: Cli, api, nam
 
         table = cli("locks", name, "--api", api).out
         assert "\x1b" not in table  # a pipe
-        assert "held, 1 waiting" in table
+        assert "waits 1st" in table
         plain = cli("locks", name, "--api", api, "-o", "plain").out.splitlines()
         assert {line.count("\t") for line in plain} == {9}
         one.double_barrier(f"{name}/phase", parties=2)
@@ -84,7 +84,7 @@ def test_etcdctls_lock_counts(etcd: EtcdProcess, client: Client, cli: Cli, name:
             env={"ETCDCTL_API": "3"},
         )
         try:
-            eventually(lambda: "held, 1 waiting" in cli("locks", name).out)
+            eventually(lambda: "waits 1st" in cli("locks", name).out)
             taken = cli("break", name, "--all", "--yes")
             assert taken.status == 0
             assert "etcdctl and Go's clients do not notice" in taken.err

@@ -97,7 +97,11 @@ def test_a_reader_that_goes_away_is_no_error(etcd: EtcdProcess, client: Client, 
         client.v3.kv.put(name, str(number))
     command = " ".join([*ME, "watch", name, "--rev", str(first), "|", "head", "-1"])
     done = subprocess.run(
-        ["sh", "-c", command], env=environment(etcd.endpoint), capture_output=True, timeout=20
+        ["sh", "-c", command],
+        env=environment(etcd.endpoint),
+        capture_output=True,
+        timeout=20,
+        check=True,
     )
     assert (done.stdout, done.stderr) == (f"{first}\tPUT\t{name}\t1\n".encode(), b"")
 

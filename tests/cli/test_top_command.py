@@ -13,6 +13,7 @@ import termios
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -66,8 +67,7 @@ class OnTerminal:
         os.kill(self.pid, number)
 
     def state(self) -> str:
-        with open(f"/proc/{self.pid}/stat") as file:
-            return file.read().rpartition(")")[2].split()[0]
+        return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
 
     def settings_are(self, same: bool) -> bool:
         return (termios.tcgetattr(self.slave) == self.before) == same
@@ -173,11 +173,13 @@ def test_a_crash_gives_the_terminal_back(
     master, slave = pty.openpty()
     try:
         before = termios.tcgetattr(slave)
-        with open(slave, "r+b", buffering=0, closefd=False) as raw:
+        with (
+            os.fdopen(os.dup(slave), "r+b", buffering=0) as raw,
+            os.fdopen(os.dup(slave), "w") as file,
+        ):
             monkeypatch.setattr("sys.stdin", raw)
             handlers = signal.getsignal(signal.SIGTSTP)
-            file = open(os.dup(slave), "w")
-            with file, pytest.raises(ZeroDivisionError):
+            with pytest.raises(ZeroDivisionError):
                 with Terminal(Console(file=file, force_terminal=True), Context()):
                     assert termios.tcgetattr(slave) != before
                     raise ZeroDivisionError

@@ -89,7 +89,7 @@ def as_rich(columns: Sequence[str], rows: Sequence[Row]) -> RichTable:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
     for name in columns:
         number = name in _NUMBERS
         table.add_column(

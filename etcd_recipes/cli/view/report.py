@@ -37,25 +37,37 @@ def rows(census: Census, left: Mapping[str, Lifetime], now: float, *, all_: bool
 
 
 def _thing_rows(thing: Thing, left: Mapping[str, Lifetime], now: float) -> list[Row]:
-    head = (thing.kind, safe(thing.name))
-    holders = [_cells(party, left, now) for party in thing.holders] or [("-", "-", "-", "")]
-    state = thing.state + (f", {len(thing.waiters)} waiting" if thing.waiters else "")
-    result = [Row((*head, state, *holders[0]), "" if thing.holders else "dim")]
-    result += [Row(("", "", "", *cells)) for cells in holders[1:]]
+    first, further = thing.holders[:1], thing.holders[1:]
+    cells = _cells(thing, first[0], left, now) if first else ("-", "-", "-", "")
+    state = first[0].role if first and thing.kind == "rwlock" else thing.state
+    result = [Row((thing.kind, safe(thing.name), state, *cells), "" if first else "dim")]
+    for party in further:
+        role = "" if thing.kind == "service" else party.role
+        result.append(Row(("", "", safe(role), *_cells(thing, party, left, now))))
     for number, party in enumerate(thing.waiters[:_SHOWN], 1):
-        result.append(Row(("", "", f"  waits {_nth(number)}", *_cells(party, left, now)), "dim"))
+        wish = _wish(thing, party)
+        cells = _cells(thing, party, left, now)
+        result.append(Row(("", "", f"waits {_nth(number)}{wish}", *cells), "dim"))
     if (more := len(thing.waiters) - _SHOWN) > 0:
-        result.append(Row(("", "", f"  and {more} more", "", "", "", ""), "dim"))
+        result.append(Row(("", "", f"and {more} more", "", "", "", ""), "dim"))
     if thing.foreign:
-        result.append(
-            Row(("", "", f"  {len(thing.foreign)} foreign", safe(thing.foreign[0]), "", "", ""))
-        )
+        count = f"{len(thing.foreign)} foreign"
+        result.append(Row(("", "", count, safe(thing.foreign[0]), "", "", "")))
     return result
 
 
-def _cells(party: Party, left: Mapping[str, Lifetime], now: float) -> tuple[str, str, str, str]:
-    who = safe(party.who) + (f" ({safe(party.role)})" if party.role else "")
-    return who, _age(party, now), ttl(left.get(party.entry.key)), str(party.token)
+def _wish(thing: Thing, party: Party) -> str:
+    """Give what a waiter wants, where that is not the same for all."""
+    if thing.kind == "rwlock":
+        return f", {party.role}"
+    return f" for {party.role.partition(' ')[0]}" if thing.kind == "semaphore" else ""
+
+
+def _cells(
+    thing: Thing, party: Party, left: Mapping[str, Lifetime], now: float
+) -> tuple[str, str, str, str]:
+    who = party.role if thing.kind == "election" and party.role else party.who
+    return safe(who), _age(party, now), ttl(left.get(party.entry.key)), str(party.token)
 
 
 def _age(party: Party, now: float) -> str:
