@@ -57,6 +57,7 @@ def test_everything_that_is_held_is_listed(etcd: EtcdProcess, cli: Cli, api, nam
         table = cli("locks", name, "--api", api).out
         assert "\x1b" not in table  # a pipe
         assert "waits 1st" in table
+        assert f"{name}/lock" in cli("locks", "--api", api).out  # of everything, without a prefix
         plain = cli("locks", name, "--api", api, "-o", "plain").out.splitlines()
         assert {line.count("\t") for line in plain} == {9}
         one.double_barrier(f"{name}/phase", parties=2)
