@@ -29,6 +29,15 @@ _COMMANDS = {
     "lock": "etcd_recipes.cli.run.lock",
     "elect": "etcd_recipes.cli.run.elect",
     "register": "etcd_recipes.cli.run.register",
+    "discover": "etcd_recipes.cli.view.discover",
+    "barrier": "etcd_recipes.cli.view.barrier",
+    "watch": "etcd_recipes.cli.view.watch",
+    "locks": "etcd_recipes.cli.view.locks",
+    "top": "etcd_recipes.cli.view.top",
+    "break": "etcd_recipes.cli.view.evict",
+    "status": "etcd_recipes.cli.view.status",
+    "doctor": "etcd_recipes.cli.view.doctor",
+    "server": "etcd_recipes.cli.view.server",
     "demo": "etcd_recipes.cli.demo.command",
 }
 """Each command's module; the command itself is the module's ``command``."""

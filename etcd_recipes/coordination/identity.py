@@ -61,5 +61,5 @@ def _name_in(value: str) -> str | None:
     try:
         data = json.loads(value)
         return f"{data['host']}/{data['pid']}/{data['id']}"
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return None

@@ -104,7 +104,7 @@ def members_in(value: str) -> tuple[str, ...]:
     """Give the members that a round's value lists; none for what is not ours."""
     try:
         return tuple(str(member) for member in json.loads(value)["members"])
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return ()
 
 
@@ -112,5 +112,5 @@ def parties_in(value: str) -> int | None:
     """Give how many parties the writer of a party key counts on; None for what is not ours."""
     try:
         return int(json.loads(value)["parties"])
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None

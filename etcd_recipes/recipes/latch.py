@@ -119,5 +119,5 @@ def _count_in(value: str) -> object:
     """Give the count that a record was made with; None for what is not ours."""
     try:
         return json.loads(value)["count"]
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return None

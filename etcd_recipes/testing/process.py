@@ -49,7 +49,9 @@ class EtcdProcess:
     `heartbeat` and `election_timeout` are milliseconds. With `memory` the data lies in memory where
     there is room for it. `enable_v2` switches the v2 API on (etcd 3.4 and 3.5 only). With `tls` clients
     are served over TLS alone, and the endpoint is https. `extra_args` are handed to the server. `binary`
-    is the server to run (None: see `find_etcd`).
+    is the server to run (None: see `find_etcd`). `port` is the clients' port (None: a free one); the start
+    raises PortTaken if somebody has it. `data_dir` is a folder for the data that outlives the server (None:
+    one of its own, removed at the end).
 
     Raises EtcdNotFound if there is no server to run, ValueError if that one cannot do what is asked.
     """
@@ -65,7 +67,11 @@ class EtcdProcess:
         tls: Tls | None = None,
         extra_args: Sequence[str] = (),
         binary: str | os.PathLike[str] | None = None,
+        port: int | None = None,
+        data_dir: str | os.PathLike[str] | None = None,
     ) -> None:
+        self._port = port
+        self._data = Path("data") if data_dir is None else Path(data_dir).absolute()
         self._binary = find_etcd() if binary is None else _absolute(binary)
         self._options = Options(
             memory=memory,
@@ -76,7 +82,7 @@ class EtcdProcess:
             extra_args=tuple(extra_args),
         )
         self._has_served = False
-        self._may_move = True
+        self._may_move = port is None
         self._seat = self._seat_alone(name)
         self._command()  # says now, not at the start, that the server cannot do what is asked
         self._make_folder()
@@ -210,6 +216,7 @@ class EtcdProcess:
 
     def _seat_alone(self, name: str) -> Seat:
         client_port, peer_port = free_ports(2)
+        client_port = self._port or client_port
         token = secrets.token_hex(8)
         return Seat(name, client_port, peer_port, ((name, peer_port),), token, self._scheme)
 
@@ -236,8 +243,8 @@ class EtcdProcess:
         self._finalizer = weakref.finalize(self, self._belongings.dispose)
 
     def _command(self) -> list[str]:
-        data = Path("data")  # below the folder, in which the server runs
-        flags = arguments(self._options, self._seat, data, self.version)
+        # A relative path lies below the folder, in which the server runs.
+        flags = arguments(self._options, self._seat, self._data, self.version)
         return [str(self._binary), *flags]
 
     def _launch(self) -> None:
@@ -267,7 +274,9 @@ class EtcdProcess:
         if not probe.is_healthy(port, tls):
             return None
         # While our server is finding out that its port is taken, the one that took it may answer.
-        if self._has_served or self._seat.peer_url in probe.peer_urls(port, tls):
+        # Data of an earlier run name the peer URL of that run.
+        known = self._has_served or self._data.is_absolute()
+        if known or self._seat.peer_url in probe.peer_urls(port, tls):
             return True
         return None
 

@@ -8,6 +8,7 @@ import pytest
 
 from etcd_recipes import Client
 from etcd_recipes.testing import EtcdProcess
+from tests.cli.looking import Cli
 from tests.cli.running import fresh_name
 
 
@@ -20,3 +21,8 @@ def name() -> str:
 def client(etcd: EtcdProcess) -> Iterator[Client]:
     with Client(etcd.endpoint) as client:
         yield client
+
+
+@pytest.fixture
+def cli(etcd: EtcdProcess, capsys: pytest.CaptureFixture[str]) -> Cli:
+    return Cli(etcd.endpoint, capsys)

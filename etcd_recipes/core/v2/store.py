@@ -70,7 +70,8 @@ class V2Store:
         except KeyNotFound as error:
             return Snapshot((), error.index)
         entries = [entry_of(node, path) for node in _files(answer.node)]
-        below = [entry for entry in entries if entry.key.startswith(f"{path}/")]
+        # Below the root is everything, with a slash at the front or without.
+        below = [entry for entry in entries if not path or entry.key.startswith(f"{path}/")]
         return Snapshot(tuple(sorted(below, key=lambda entry: entry.created)), answer.index)
 
     def create(self, key: str, value: str, grant: Grant | None, ctx: Context) -> Standing:
