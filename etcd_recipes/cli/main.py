@@ -25,7 +25,12 @@ __all__ = ["cli", "main"]
 FAILED = 125
 INTERRUPTED = 130
 
-_COMMANDS = {"demo": "etcd_recipes.cli.demo.command"}
+_COMMANDS = {
+    "lock": "etcd_recipes.cli.run.lock",
+    "elect": "etcd_recipes.cli.run.elect",
+    "register": "etcd_recipes.cli.run.register",
+    "demo": "etcd_recipes.cli.demo.command",
+}
 """Each command's module; the command itself is the module's ``command``."""
 
 
