@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 from sybil import Sybil
 from sybil.parsers.markdown import CodeBlockParser
 
 from etcd_recipes import Client
+from etcd_recipes.cli.main import cli
+from etcd_recipes.cli.options import Settings
 from tests.docs.programs import programs
 
 ROOT = Path(__file__).parents[2]
@@ -74,6 +78,31 @@ def test_programs_that_are_not_run_here_are_python_and_use_names_that_exist(page
                 exec(ast.unparse(node))
             if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "client":
                 assert hasattr(Client, node.attr), f"{page}: Client has no {node.attr}"
+
+
+def commands() -> Iterator[tuple[str, str]]:
+    """Give each command line of ours in the pages, with its page: in shells, crontabs, units and pods."""
+    for page in [ROOT / "README.md", *PAGES]:
+        for block in re.findall(r"^```(?:console|text|ini)\n(.*?)^```$", page.read_text(), BLOCK):
+            for line in re.findall(
+                r"(?:^\$|\*  |[/=]\S*bin/| )\s*etcd-recipes (.+)$", block, re.MULTILINE
+            ):
+                yield page.name, line.partition("#")[0]
+        for words in re.findall(r'\["etcd-recipes", (.*?)\]', page.read_text()):
+            yield page.name, words.replace(",", " ")
+
+
+BLOCK = re.MULTILINE | re.DOTALL
+
+
+def test_every_command_line_in_the_pages_is_one_that_is_understood() -> None:
+    found = set(commands())
+    assert len(found) > 5
+    for page, line in found:
+        name, *arguments = shlex.split(line)
+        command = cli.get_command(click.Context(cli), name)
+        assert command is not None, f"{page}: no command {name}"
+        command.make_context(name, arguments, obj=Settings())  # a usage error fails the test
 
 
 def test_the_figures_are_those_that_the_script_draws(tmp_path: Path) -> None:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shlex
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
+from etcd_recipes import Client
 from etcd_recipes.testing import EtcdProcess
 from tests.docs.programs import programs, terminals
+from tests.tools import Job, eventually
 
-PROGRAMS = programs(Path(__file__).parents[2] / "docs" / "tutorial.md")
+PAGE = Path(__file__).parents[2] / "docs" / "tutorial.md"
+PROGRAMS = programs(PAGE)
 
 
 def test_the_lock_goes_from_one_terminal_to_the_other(etcd: EtcdProcess, tmp_path: Path) -> None:
@@ -61,3 +69,23 @@ def test_a_leader_is_killed_ended_and_stopped(etcd: EtcdProcess, tmp_path: Path)
         assert three.text.rpartition("leads")[0].count("works") == done  # the old one did not go on
 
     assert [int(token) for token in tokens] == sorted({int(token) for token in tokens})
+
+
+def test_a_command_runs_under_the_same_lock(etcd: EtcdProcess) -> None:
+    [command] = re.findall(r"^\$ etcd-recipes (lock .*)$", PAGE.read_text(), re.MULTILINE)
+    with Client(etcd.endpoint) as client:
+        hold = client.lock("tutorial/first").acquire()
+        assert hold
+        done = Job(lambda: run(command.replace("sleep 3", ":"), etcd.endpoint))
+        eventually(client.lock("tutorial/first").waiters, timeout=15, what="the command in line")
+        hold.release()
+        token = int(re.fullmatch(r"ours, with token (\d+)\n", done.result())[1])
+    assert token > hold.token
+
+
+def run(command: str, endpoint: str) -> str:
+    program = [sys.executable, "-m", "etcd_recipes.cli", *shlex.split(command)]
+    environment = {**os.environ, "ETCDCTL_ENDPOINTS": endpoint}
+    return subprocess.run(
+        program, env=environment, check=True, capture_output=True, text=True, timeout=20
+    ).stdout
