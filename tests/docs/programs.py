@@ -50,7 +50,7 @@ class Terminal:
             matches = re.findall(pattern, self.text)
             return matches if len(matches) >= times else []
 
-        return eventually(found, timeout=15, what=f"{pattern!r} in {self.text!r}")
+        return eventually(found, timeout=30, what=f"{pattern!r} in {self.text!r}")
 
     def enter(self) -> None:
         assert self._process.stdin is not None
@@ -61,7 +61,7 @@ class Terminal:
         self._process.send_signal(number)
 
     def wait(self) -> int:
-        return self._process.wait(15)
+        return self._process.wait(30)
 
     def close(self) -> None:
         self._process.kill()

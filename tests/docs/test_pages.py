@@ -57,7 +57,7 @@ def test_the_ttl_table_follows_from_its_formula() -> None:
     for example in document.examples():
         exec(example.parsed, names)
     rows = re.findall(
-        r"^\| (\d+) s \| ([\d.]+) s \| ([\d.]+) s \| (\d+) s \| (\d+) \|",
+        r"^\| (\d+) \| ([\d.]+) \| ([\d.]+) \| (\d+) \| (\d+) \|",
         page.read_text(),
         re.MULTILINE,
     )

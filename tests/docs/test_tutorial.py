@@ -77,7 +77,7 @@ def test_a_command_runs_under_the_same_lock(etcd: EtcdProcess) -> None:
         hold = client.lock("tutorial/first").acquire()
         assert hold
         done = Job(lambda: run(command.replace("sleep 3", ":"), etcd.endpoint))
-        eventually(client.lock("tutorial/first").waiters, timeout=15, what="the command in line")
+        eventually(client.lock("tutorial/first").waiters, timeout=30, what="the command in line")
         hold.release()
         token = int(re.fullmatch(r"ours, with token (\d+)\n", done.result())[1])
     assert token > hold.token
@@ -87,5 +87,5 @@ def run(command: str, endpoint: str) -> str:
     program = [sys.executable, "-m", "etcd_recipes.cli", *shlex.split(command)]
     environment = {**os.environ, "ETCDCTL_ENDPOINTS": endpoint}
     return subprocess.run(
-        program, env=environment, check=True, capture_output=True, text=True, timeout=20
+        program, env=environment, check=True, capture_output=True, text=True, timeout=30
     ).stdout
