@@ -20,11 +20,15 @@ PROGRAMS = programs(PAGE)
 
 
 def test_the_lock_goes_from_one_terminal_to_the_other(etcd: EtcdProcess, tmp_path: Path) -> None:
-    with terminals(tmp_path, etcd.endpoint) as open_terminal:
+    with (
+        terminals(tmp_path, etcd.endpoint) as open_terminal,
+        Client(etcd.endpoint) as client,
+    ):
+        waiters = client.lock("tutorial/first").waiters
         one = open_terminal(PROGRAMS["first.py"])
         [first] = one.shows(r"ours, with token (\d+)")
         two = open_terminal(PROGRAMS["first.py"])
-        two.shows("waiting")
+        eventually(waiters, timeout=30, what="the second one in line")
         assert "ours" not in two.text
 
         one.enter()
@@ -34,9 +38,9 @@ def test_the_lock_goes_from_one_terminal_to_the_other(etcd: EtcdProcess, tmp_pat
         assert one.text.endswith("gone\n")
 
         three = open_terminal(PROGRAMS["first.py"])
-        three.shows("waiting")
+        eventually(waiters, timeout=30, what="the third one in line")
         two.kill(signal.SIGINT)
-        three.shows("ours")  # at once, not after the lease
+        three.shows("ours")
 
 
 def test_a_leader_is_killed_ended_and_stopped(etcd: EtcdProcess, tmp_path: Path) -> None:
