@@ -18,7 +18,8 @@ from sybil.parsers.markdown import CodeBlockParser
 from etcd_recipes import Client
 from etcd_recipes.cli.main import cli
 from etcd_recipes.cli.options import Settings
-from tests.docs.programs import programs
+from etcd_recipes.testing import EtcdProcess
+from tests.docs.programs import programs, terminals
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -78,6 +79,13 @@ def test_programs_that_are_not_run_here_are_python_and_use_names_that_exist(page
                 exec(ast.unparse(node))
             if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "client":
                 assert hasattr(Client, node.attr), f"{page}: Client has no {node.attr}"
+
+
+def test_what_the_page_on_forks_says_of_parent_and_child(etcd: EtcdProcess, tmp_path: Path) -> None:
+    """As a process of its own: a test runner has threads, which a fork would cut in half."""
+    with terminals(tmp_path, etcd.endpoint) as open_terminal:
+        forked = open_terminal(programs(DOCS / "howto" / "fork.md")["forked.py"])
+        assert forked.wait() == 0, forked.text
 
 
 def commands() -> Iterator[tuple[str, str]]:
