@@ -26,21 +26,24 @@ FAILED = 125
 INTERRUPTED = 130
 
 _COMMANDS = {
-    "lock": "etcd_recipes.cli.run.lock",
-    "elect": "etcd_recipes.cli.run.elect",
-    "register": "etcd_recipes.cli.run.register",
-    "discover": "etcd_recipes.cli.view.discover",
-    "barrier": "etcd_recipes.cli.view.barrier",
-    "watch": "etcd_recipes.cli.view.watch",
-    "locks": "etcd_recipes.cli.view.locks",
-    "top": "etcd_recipes.cli.view.top",
-    "break": "etcd_recipes.cli.view.evict",
-    "status": "etcd_recipes.cli.view.status",
-    "doctor": "etcd_recipes.cli.view.doctor",
-    "server": "etcd_recipes.cli.view.server",
-    "demo": "etcd_recipes.cli.demo.command",
+    "lock": ("etcd_recipes.cli.run.lock", "Run a command while holding a lock."),
+    "elect": ("etcd_recipes.cli.run.elect", "Run a command while leading."),
+    "register": ("etcd_recipes.cli.run.register", "Register a service while a command runs."),
+    "discover": ("etcd_recipes.cli.view.discover", "List the instances of a service."),
+    "barrier": ("etcd_recipes.cli.view.barrier", "Close a gate, open it, wait before it."),
+    "watch": ("etcd_recipes.cli.view.watch", "Print changes below a prefix."),
+    "locks": ("etcd_recipes.cli.view.locks", "Who holds what, and who waits."),
+    "top": ("etcd_recipes.cli.view.top", "The same as `locks`, live."),
+    "break": ("etcd_recipes.cli.view.evict", "Remove a holder's key."),
+    "status": ("etcd_recipes.cli.view.status", "The members of etcd, and what is wrong."),
+    "doctor": ("etcd_recipes.cli.view.doctor", "What is wrong between here and etcd."),
+    "server": ("etcd_recipes.cli.view.server", "An etcd for development."),
+    "demo": (
+        "etcd_recipes.cli.demo.command",
+        "Workers, locks and an election on a real etcd, with crashes.",
+    ),
 }
-"""Each command's module; the command itself is the module's ``command``."""
+"""Each command's module, whose ``command`` it is, and what ``--help`` says of it without importing that."""
 
 
 class _Commands(click.Group):
@@ -52,9 +55,17 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in _COMMANDS:
             return None
-        command = import_module(_COMMANDS[cmd_name]).command
+        command = import_module(_COMMANDS[cmd_name][0]).command
         assert isinstance(command, click.Command)
         return command
+
+    def format_commands(
+        self,
+        ctx: click.Context,  # noqa: ARG002 (click's signature)
+        formatter: click.HelpFormatter,
+    ) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, says) for name, (_, says) in _COMMANDS.items()])
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

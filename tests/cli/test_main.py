@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from importlib.metadata import version
@@ -77,9 +78,14 @@ def test_the_version_is_the_packages_own(capsys) -> None:
     assert capsys.readouterr().out == f"etcd-recipes {version('etcd-recipes')}\n"
 
 
-def test_help_names_the_commands(capsys) -> None:
+def test_help_says_of_each_command_what_it_says_of_itself(capsys) -> None:
     assert main.run(["--help"]) == 0
-    assert "demo" in capsys.readouterr().out
+    listed = capsys.readouterr().out.partition("Commands:")[2]
+    context = click.Context(main.cli)
+    for name in main.cli.list_commands(context):
+        command = main.cli.get_command(context, name)
+        says = re.escape(command.get_short_help_str(limit=200)).replace(r"\ ", r"\s+")
+        assert re.search(rf"^  {name} +{says}$", listed, re.MULTILINE), name
 
 
 def test_help_imports_neither_the_screen_nor_the_kit() -> None:
