@@ -36,8 +36,11 @@ def test_discover_prints_changes(etcd: EtcdProcess, client: Client, name: str) -
         assert process.line().startswith("removed\ti1")
         second.drain()
         assert process.line().startswith("removed\ti2")  # it takes no more work
-        process.signal(signal.SIGTERM)
-        assert process.wait() == 143
+        second.close()  # which is no news: it was not listed any more
+        with client.registry(name).register("api", "a:3", id="i3"):
+            assert process.line().startswith("added\ti3")
+            process.signal(signal.SIGTERM)
+            assert process.wait() == 143
 
 
 def test_barrier_holds_waits_and_releases(etcd: EtcdProcess, cli: Cli, name: str) -> None:

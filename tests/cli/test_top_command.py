@@ -132,7 +132,7 @@ def test_it_lives_is_stopped_goes_on_and_quits(
             terminal.see_anew(INSIDE)
 
             proxy.refuse()
-            terminal.see("STALE: the picture is")
+            terminal.see("s old: no etcd endpoint answered")
             proxy.heal()
             terminal.see_anew("up to date")
             terminal.type("q")
