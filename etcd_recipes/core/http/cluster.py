@@ -115,10 +115,15 @@ class Cluster:
         return self._wire
 
     def use(self, wire: Wire) -> None:
-        """Send by another wire from now on, and end the streams of the one before, which stays open."""
+        """Send by another wire from now on, and hear no more of the one before, which stays open."""
         self._wire = wire
         for stream in self._open_streams():
             stream.abort(_REPLACED)
+
+    def _check_wire(self, wire: Wire, endpoint: str) -> None:
+        """Refuse an answer that came by a wire which was replaced meanwhile."""
+        if wire is not self._wire:
+            raise EndpointError(endpoint, _REPLACED, maybe_applied=True)
 
     def pin(self, endpoint: str) -> None:
         """Ask `endpoint` first from the next call on, if it is one of the endpoints."""
@@ -143,7 +148,9 @@ class Cluster:
         def ask(endpoint: str) -> Reply:
             if self._in_trouble and action.preflight is not None:
                 self._clear(endpoint, action.preflight, ctx, judge)
-            reply = self._ask(self._wire.exchange, endpoint, action, ctx)
+            wire = self._wire
+            reply = self._ask(wire.exchange, endpoint, action, ctx)
+            self._check_wire(wire, endpoint)
             if (refusal := judge(reply)) is not None:
                 raise refusal
             return reply
@@ -177,8 +184,7 @@ class Cluster:
             try:
                 with self._lock:
                     self._streams.add(stream)
-                if wire is not self._wire:  # replaced while this one was being opened
-                    stream.abort(_REPLACED)
+                self._check_wire(wire, endpoint)
                 return begin(stream)
             except BaseException:
                 stream.close(keep=False)
