@@ -125,8 +125,12 @@ class Election(Mirror[sync.Election]):
         """
         async with aclosing(self.terms(ctx=ctx)) as terms:
             async for term in terms:
-                async with term:
-                    await lead(term)
+                try:
+                    async with term:
+                        await lead(term)
+                except LockLost:  # before it began
+                    if term.is_held:  # about something else that `lead` holds
+                        raise
 
     def background(
         self,

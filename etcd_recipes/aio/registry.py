@@ -88,6 +88,11 @@ class Discovery(Mirror[sync.Discovery]):
         return self._sync.instances
 
     @property
+    def closed(self) -> bool:
+        """True when it follows no more: closed, or its client is, or this process is a forked child."""
+        return self._sync.closed
+
+    @property
     def suspects(self) -> tuple[sync.Instance, ...]:
         """Those that vanished together with so many others that it is not believed yet; see the blocking one."""
         return self._sync.suspects

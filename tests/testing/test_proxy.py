@@ -200,10 +200,10 @@ def test_a_server_that_is_not_there_resets(key: str) -> None:
         target = f"http://127.0.0.1:{free.getsockname()[1]}"
     with (
         FaultProxy(target) as proxy,
-        closing(Wire(proxy.endpoint)) as wire,
         pytest.raises(ConnectionError),
+        closing(Wire(proxy.endpoint)) as wire,
     ):
-        wire.ask("/")  # it may be reset while this is sent, or afterwards
+        wire.ask("/")  # it may be reset before this, while it is sent, or afterwards
         wire.rest()
 
 
