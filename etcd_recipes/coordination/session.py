@@ -85,6 +85,7 @@ class Session:
         self._ctx = Context()  # ends with the session
         self._queue = LocalQueue()
         self._claims: dict[str, Claim] = {}
+        self._sweeps = LocalQueue()  # the turn is the sweeper's, as long as it removes a key
         self._suspects: set[str] = set()
         self._listeners: dict[int, Callable[[str], None]] = {}
         self._numbers = count()
@@ -214,6 +215,11 @@ class Session:
         """Claim `key` if no other thread has it."""
         return self._claimed(key) if self._queue.enter_now(key) else None
 
+    def claim_unless_held(self, key: str, ctx: Context) -> Claim | None:
+        """Claim `key` if no other thread has it; what is being swept is waited for."""
+        with self._sweeps.turn(key, ctx):
+            return self.claim_now(key)
+
     def _claimed(self, key: str) -> Claim:
         claim = self._claims[key] = Claim(key)
         return claim
@@ -231,6 +237,7 @@ class Session:
 
     def sweep(self, claim: Claim, entry: Entry | None) -> None:
         """Remove the claimed key in the background until that is confirmed, then give the claim back."""
+        self._sweeps.enter(claim.key, Context())  # for a moment: nobody else keeps this turn
 
         def remove() -> None:
             try:
@@ -238,6 +245,7 @@ class Session:
             except EtcdRecipesError:
                 pass  # the session ended, and the key ends with its lease
             self.release(claim)
+            self._sweeps.leave(claim.key)
 
         self._log.warning("key.sweeping", key=claim.key)
         runtime.spawn(remove, "etcd-recipes-sweeper")
@@ -357,6 +365,7 @@ class Session:
         self._lock = runtime.new_lock()
         self._queue = LocalQueue()
         self._claims = {}
+        self._sweeps = LocalQueue()
         self._lost = runtime.new_event()
         self._lost.set()
         self._parted = True
