@@ -129,29 +129,28 @@ def test_a_signal_while_a_barrier_is_given_up_leaves_no_party_behind(
 def test_a_session_that_was_abandoned_does_not_come_back(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # `_suspend` (and the resuming in `_renew`) looks at the state and writes it in two steps: LOST is not final.
+    # Whoever suspends it looks and writes in two steps.
     session = client.session()
-    state, looked, go = [session._state], threading.Event(), threading.Event()
+    suspended, looked, go = [session._suspended], threading.Event(), threading.Event()
     here = threading.get_ident()
 
-    def get(_: Session) -> SessionState:
-        now = state[0]
-        if threading.get_ident() != here and not looked.is_set():
+    def put(_: Session, new: bool) -> None:
+        if threading.get_ident() != here:
             looked.set()
             go.wait(5)
-        return now
+        suspended[0] = new
 
-    def put(_: Session, new: SessionState) -> None:
-        state[0] = new
-
-    monkeypatch.setattr(Session, "_state", property(get, put), raising=False)
+    where = property(lambda _: suspended[0], put)
+    monkeypatch.setattr(Session, "_suspended", where, raising=False)
     job = Job(lambda: session._suspend(OSError("no answer")))  # as its keeper does
     assert looked.wait(5)
     session.abandon()
     assert not session.is_alive
     go.set()
     job.result()
-    assert not session.is_alive, "LOST is final"
+    assert suspended == [True], "it had looked before the end"
+    assert session.state is SessionState.LOST, "LOST is final"
+    assert not session.is_alive
 
 
 def test_a_session_that_is_opened_while_the_client_closes_holds_nothing(

@@ -24,11 +24,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 
-from etcd_recipes.coordination.claim import Claim
 from etcd_recipes.coordination.identity import Contender
 from etcd_recipes.coordination.line import Line, Turn
 from etcd_recipes.coordination.session import Session
@@ -129,20 +128,10 @@ class Handover:
             self._log.info("election.transfer", to=place.key)
             yield note
         finally:
-            self._take_away(note, session, claim)
-
-    def _take_away(self, note: Entry | None, session: Session, claim: Claim) -> None:
-        """Take the note away, now or in the background; the claim is given back then, and not before."""
-        gone = False
-        try:
             if note is None:
                 session.suspect(self._key)  # it may yet be written
-            gone = not session.is_alive or self._removed(note, Context(_MOMENT))
-        finally:  # also when a signal has struck
-            if gone:
-                session.release(claim)
-            else:
-                session.sweep(claim, note)
+            with suppress(EtcdRecipesError):  # it goes on in the background, after a signal too
+                session.remove(claim, note, Context(_MOMENT))
 
     def _write(self, place: Place, session: Session, ctx: Context) -> Entry:
         value = _write_note(place)

@@ -297,20 +297,14 @@ class Registration:
             return not self._loose
         session = published.session
         session.forget(published.listening)
-        published.claim.entry = None
-        if not session.is_alive:
-            self._loose = True
-            session.release(published.claim)
-            return False
+        self._loose = not session.is_alive  # the key goes with the lease
         try:
-            self._store.delete(published.entry, ctx)
-        except BaseException as error:
-            session.sweep(published.claim, published.entry)
-            if not isinstance(error, EtcdRecipesError):
-                raise  # a signal
+            session.remove(published.claim, published.entry, ctx)
+        except EtcdRecipesError as error:  # it goes on in the background, after a signal too
             self._log.warning("registration.close_unconfirmed", error=str(error))
             return False
-        session.release(published.claim)
+        if self._loose:
+            return False
         self._log.info("registration.withdrawn")
         return True
 
