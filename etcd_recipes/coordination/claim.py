@@ -1,8 +1,9 @@
 """A claim: the right of one thread to one key of a session.
 
 Whoever wants to stand at a key claims it first (``session.claim``), and gives the claim back when the key is
-certainly gone; when that could not be confirmed, the session goes on removing the key (``session.sweep``) and
-keeps the claim until it is. So no thread stands at a key that another one's late removal may take away.
+certainly gone; when that could not be confirmed, or a signal broke in, the session goes on removing the key
+and keeps the claim until it is (``session.remove``). So no thread stands at a key that another one's late
+removal may take away.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ __all__ = ["Claim"]
 class Claim:
     """The right to stand at one key of a session; made by ``session.claim``."""
 
-    __slots__ = ("_on_gone", "entry", "key", "seat", "since")
+    __slots__ = ("_on_gone", "entry", "key", "seat", "since", "swept")
 
     def __init__(self, key: str) -> None:
         self.key = key
         self.seat: int | None = None  # its number, where a session has several places in a line
         self.entry: Entry | None = None
+        self.swept = False  # its key is being removed in the background
         self.since = 0.0
         self._on_gone: Callable[[], None] | None = None
 

@@ -205,8 +205,10 @@ class Handle(ABC):
             if self._state is not State.HELD:
                 return False
             self._state, self._reason = state, reason
-        self._watchdog.forget(self._pulse)
-        self.lost._set()
+        try:
+            self._watchdog.forget(self._pulse)
+        finally:  # whoever waits for the end hears of it, also when a signal breaks in
+            self.lost._set()
         held = round(runtime.now() - self._since, 4)
         self._log.debug("hold.ended", state=state.value, held=held)
         return True

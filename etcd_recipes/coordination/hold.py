@@ -7,6 +7,7 @@ Rules of this file
 1. Release is fenced: it deletes the incarnation of the key that this hold stands on, never the name.
 2. The claim on the key is given back when the key is certainly gone, never before: no other thread of this
    process may stand at a key that is about to be removed.
+3. A signal may raise anywhere: what it leaves half made or half released is released all the same.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from etcd_recipes.core.log import event_logger
 from etcd_recipes.core.store import Entry, Guard, Store
 
 __all__ = ["Hold", "Loss"]
+
+_BLINK = 0.05
+"""Seconds that the making of a hold that has failed may still take to release it."""
 
 
 class Hold(Handle):
@@ -50,11 +54,15 @@ class Hold(Handle):
         self.key = entry.key
         self.token = token
         self._listening = -1  # it may be lost before the number is known
-        claim.guard(entry, lambda: self._lose("its key was removed from etcd by somebody else"))
-        self._listening = session.on_lost(self._lose)
-        if self._state is not State.HELD:
-            session.forget(self._listening)
-        self._begin()
+        try:
+            claim.guard(entry, lambda: self._lose("its key was removed from etcd by somebody else"))
+            self._listening = session.on_lost(self._lose)
+            if self._state is not State.HELD:
+                session.forget(self._listening)
+            self._begin()
+        except BaseException:  # a signal, or no thread for the watchdog
+            self.release(timeout=_BLINK)
+            raise
 
     @property
     def session(self) -> Session:
@@ -87,21 +95,23 @@ class Hold(Handle):
             # Nothing to give up. A forked child comes here too: the key is its parent's to delete.
             self._lose(self._session.reason)
             return True
-        self._expire()
-        if not self._finish(State.RELEASED, "it was released"):
-            return True
         limited = limit(timeout, ctx, default=max(1.0, self._session.ttl / 3))
         try:
-            self._store.delete(self._entry, limited)
-        except BaseException as error:
-            self._session.sweep(self._claim, self._entry)
-            if not isinstance(error, EtcdRecipesError):
-                raise  # a signal
+            self._expire()
+            if not self._finish(State.RELEASED, "it was released"):
+                return True
+            self._session.remove(self._claim, self._entry, limited)
+        except EtcdRecipesError as error:
             if isinstance(error, ContextError) and ctx is not None and ctx.done:
                 raise
             self._log.warning("hold.release_unconfirmed", error=str(error))
             return False
-        self._session.release(self._claim)
+        except (
+            BaseException
+        ):  # a signal, which may have struck before the end, or before the removal
+            self._finish(State.RELEASED, "it was released")
+            self._session.sweep(self._claim, self._entry)
+            raise
         self._log.info("hold.released")
         return True
 

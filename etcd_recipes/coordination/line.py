@@ -15,7 +15,7 @@ The algorithm
 6. The place is at the head, as read at a revision later than everybody's departure: that revision is the
    token. If the session lives by its own clock, the place is held.
 7. On any failure, cancel or timeout after 1: leave the line. What cannot be confirmed within a blink is
-   handed to the session, which goes on removing the key, connection or not.
+   handed to the session, which goes on removing the key, connection or not, also when a signal breaks in.
 
 Rules of this file
 * What may go in is a Rule's business; how etcd is asked, the Store's. Nothing is polled.
@@ -26,7 +26,7 @@ Rules of this file
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
@@ -139,17 +139,19 @@ class Line:
         return go(self._sessions.get(ttl, ctx), ctx)
 
     def _enter(self, value: str, session: Session, ctx: Context) -> Turn:
-        with session.bound(ctx) as bound:
-            visit = _Visit(session, self._claim(session, bound), bound)
-            try:
+        visit: _Visit | None = None
+        try:
+            with session.bound(ctx) as bound:
+                visit = _Visit(session, self._claim(session, bound), bound)
                 standing = self._admitted(visit, self._join(visit, value, bound), bound)
                 session.check()
-            except BaseException as error:
+            return visit.turn(standing)
+        except BaseException as error:
+            if visit is not None:
                 self._leave(visit)
                 if visit.removed and isinstance(error, Cancelled):
                     raise _removed(self.name) from None
-                raise
-        return visit.turn(standing)
+            raise
 
     def _try_enter(self, value: str, session: Session, ctx: Context) -> Turn | None:
         if self._rule.shared:
@@ -354,22 +356,13 @@ class Line:
 
     def _leave(self, visit: _Visit) -> None:
         session, claim = visit.session, visit.claim
-        claim.entry = None  # no more to look after
-        if not session.is_alive or not visit.asked:
+        if not visit.asked:
             session.release(claim)
             return
         if visit.doubt:
             session.suspect(claim.key)
-        blink = Context(_BLINK)
-        try:
-            if visit.entry is not None:
-                self._store.delete(visit.entry, blink)
-            else:
-                self._store.withdraw(claim.key, session.grant, blink)
-        except EtcdRecipesError:
-            session.sweep(claim, visit.entry)
-        else:
-            session.release(claim)
+        with suppress(EtcdRecipesError):  # it goes on in the background
+            session.remove(claim, visit.entry, Context(_BLINK))
 
 
 def _as_they_are_now(entries: dict[str, Entry], batch: Batch) -> dict[str, Entry]:

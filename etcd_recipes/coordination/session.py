@@ -77,7 +77,9 @@ class Session:
         self.watchdog = watchdog  # of the holds with limits, whatever session they rest on
         self._grant: Grant = store.open_grant(ttl, ctx)
         self._deadline = _deadline(sent, self._grant.ttl)
-        self._state = SessionState.ACTIVE
+        # Apart, so that whoever suspends or resumes it cannot undo an end that came in between.
+        self._suspended = False
+        self._final: SessionState | None = None
         self._reason = ""
         self._lost = runtime.new_event()
         self._parted = False  # etcd was told of the end, or would not hear of it
@@ -85,6 +87,7 @@ class Session:
         self._ctx = Context()  # ends with the session
         self._queue = LocalQueue()
         self._claims: dict[str, Claim] = {}
+        self._sweeps = LocalQueue()  # the turn is the sweeper's, as long as it removes a key
         self._suspects: set[str] = set()
         self._listeners: dict[int, Callable[[str], None]] = {}
         self._numbers = count()
@@ -109,20 +112,16 @@ class Session:
     @property
     def state(self) -> SessionState:
         """Where the session stands; LOST from the moment its deadline passes, even if nobody has looked."""
-        if (
-            self._state in (SessionState.ACTIVE, SessionState.SUSPENDED)
-            and runtime.now() >= self._deadline
-        ):
+        if self._final is not None:
+            return self._final
+        if runtime.now() >= self._deadline:
             return SessionState.LOST
-        return self._state
+        return SessionState.SUSPENDED if self._suspended else SessionState.ACTIVE
 
     @property
     def is_alive(self) -> bool:
         """True while the lease is provably ours: local, cheap, and honest after a pause of the process."""
-        state = self._state
-        return (
-            state is SessionState.ACTIVE or state is SessionState.SUSPENDED
-        ) and runtime.now() < self._deadline
+        return self._final is None and runtime.now() < self._deadline
 
     @property
     def reason(self) -> str:
@@ -222,6 +221,11 @@ class Session:
         """Claim `key` if no other thread has it."""
         return self._claimed(key) if self._queue.enter_now(key) else None
 
+    def claim_unless_held(self, key: str, ctx: Context) -> Claim | None:
+        """Claim `key` if no other thread has it; what is being swept is waited for."""
+        with self._sweeps.turn(key, ctx):
+            return self.claim_now(key)
+
     def _claimed(self, key: str) -> Claim:
         claim = self._claims[key] = Claim(key)
         return claim
@@ -237,25 +241,51 @@ class Session:
         """Note that a request which makes `key` may still be carried out; the keeper will look for it."""
         self._suspects.add(key)
 
-    def sweep(self, claim: Claim, entry: Entry | None) -> None:
-        """Remove the claimed key in the background until that is confirmed, then give the claim back."""
+    def remove(self, claim: Claim, entry: Entry | None, ctx: Context) -> None:
+        """Remove the claimed key, then give the claim back; when this raises, that goes on in the background.
 
-        def remove() -> None:
+        `entry` is the incarnation to be removed, None when only etcd knows it. One request; none when the
+        session has ended, for the key ends with it.
+        """
+        claim.entry = None  # no more to look after
+        try:
+            if self.is_alive:
+                self._remove(claim.key, entry, ctx)
+            self.release(claim)
+        except BaseException:  # a signal, too
+            self.sweep(claim, entry)
+            raise
+
+    def sweep(self, claim: Claim, entry: Entry | None) -> None:
+        """Remove the claimed key in the background until that is confirmed, then give the claim back.
+
+        Nothing happens when the claim was given back already, or that is under way.
+        """
+        if claim.swept or self._claims.get(claim.key) is not claim:
+            return
+
+        def sweep() -> None:
             try:
-                retry.SWEEPING.run(self._ctx, lambda: self._remove(claim.key, entry, self._ctx))
+                retry.SWEEPING.run(self._ctx, attempt)
             except EtcdRecipesError:
                 pass  # the session ended, and the key ends with its lease
             self.release(claim)
+            self._sweeps.leave(claim.key)
 
+        def attempt() -> None:
+            self._remove(claim.key, entry, self._ctx.child(max(_FAREWELL, self.ttl / 3)))
+
+        claim.entry = None
         self._log.warning("key.sweeping", key=claim.key)
-        runtime.spawn(remove, "etcd-recipes-sweeper")
+        self._sweeps.enter(claim.key, Context())  # for a moment: nobody else keeps this turn
+        runtime.spawn(sweep, "etcd-recipes-sweeper")
+        claim.swept = True
 
     def _remove(self, key: str, entry: Entry | None, ctx: Context) -> None:
-        with_limit = ctx.child(max(_FAREWELL, self.ttl / 3))
         if entry is not None:
-            self._store.delete(entry, with_limit)
+            self._store.delete(entry, ctx)
         else:
-            self._store.withdraw(key, self._grant, with_limit)
+            self._store.withdraw(key, self._grant, ctx)
 
     # -- the keeper ------------------------------------------------------------------------------------------------
 
@@ -290,9 +320,10 @@ class Session:
         sent = runtime.now()
         watched = [c for c in list(self._claims.values()) if c.entry is not None]
         renewal = self._grant.renew(ctx, keys=bool(watched or self._suspects))
+        ctx.check()  # an answer after the deadline comes too late: LOST is final
         self._deadline = max(self._deadline, _deadline(sent, renewal.ttl))
-        if self._state is SessionState.SUSPENDED:
-            self._state = SessionState.ACTIVE
+        if self._suspended:
+            self._suspended = False
             self._log.warning("session.resumed", remaining=round(self.remaining(), 3))
         took, left = round(runtime.now() - sent, 4), round(self.remaining(), 3)
         self._log.debug("session.renewed", took=took, remaining=left)
@@ -322,8 +353,8 @@ class Session:
                     self.release(claim)
 
     def _suspend(self, error: BaseException) -> None:
-        if self._state is SessionState.ACTIVE:
-            self._state = SessionState.SUSPENDED
+        if not self._suspended and self._final is None:
+            self._suspended = True
             self._log.warning(
                 "session.suspended", remaining=round(self.remaining(), 3), error=str(error)
             )
@@ -351,7 +382,7 @@ class Session:
         with self._lock:
             if self._lost.is_set():
                 return False
-            self._state, self._reason = state, reason
+            self._final, self._reason = state, reason
             self._lost.set()
             listeners, self._listeners = self._listeners, {}
         self._ctx.cancel(reason)
@@ -368,14 +399,13 @@ class Session:
         self._lock = runtime.new_lock()
         self._queue = LocalQueue()
         self._claims = {}
+        self._sweeps = LocalQueue()
         self._lost = runtime.new_event()
         self._lost.set()
         self._parted = True
-        if self._state in (SessionState.ACTIVE, SessionState.SUSPENDED):
-            self._state, self._reason = (
-                SessionState.LOST,
-                "this process is a forked child; its parent holds it",
-            )
+        if self._final is None:
+            self._final = SessionState.LOST
+            self._reason = "this process is a forked child; its parent holds it"
         self._listeners = {}
 
     def at_exit(self) -> None:

@@ -2,7 +2,9 @@
 
 Rules of this file
 1. One thread opens; the others that want the same ttl wait for it in the queue.
-2. What recipes need of their client stands here: the Store, the defaults, and the Context that ends with
+2. A session is in the table before the opening thread looks whether the client is closed, and `close` looks
+   at the table after it has said so: whoever comes second closes it.
+3. What recipes need of their client stands here: the Store, the defaults, and the Context that ends with
    the client.
 """
 
@@ -50,7 +52,11 @@ class Sessions:
         with self._opening.turn(f"{ttl}", ctx):
             session = self._sessions.get(ttl)
             if session is None or not session.is_alive:
+                self.check_open()
                 session = self._sessions[ttl] = self._open(ttl, ctx)
+                if self.ctx.cancelled:
+                    session.close()
+                    self.check_open()
             return session
 
     def _open(self, ttl: float, ctx: Context) -> Session:
@@ -89,10 +95,10 @@ class Sessions:
 
 
 def check_ttl(ttl: float) -> float:
-    """Give `ttl` back; ValueError when it is not positive, or more than etcd grants, TypeError for no number."""
+    """Give `ttl` as a float; ValueError when it is not positive, or more than etcd grants, TypeError for no number."""
     seconds = check_timeout(ttl, "ttl")
     if seconds is None or not 0 < seconds <= _LONGEST_TTL:
         raise ValueError(
             f"ttl must be a positive number of seconds, at most {_LONGEST_TTL:.0e}; got {ttl!r}"
         )
-    return ttl
+    return float(seconds)

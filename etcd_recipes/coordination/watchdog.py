@@ -37,12 +37,12 @@ class Watchdog:
     def watch(self, pulse: Pulse, expire: Callable[[], None]) -> None:
         """Call `expire` when `pulse` has stopped, on the watchdog's thread: it must be quick."""
         with self._lock:
-            self._watched[pulse] = expire
-            if not self._running:
+            if not self._running:  # first: when no thread can be started, nothing is watched
                 runtime.spawn_native(self._run, "etcd-recipes-watchdog")
                 self._running = True
             elif pulse.until < self._next:
                 self._news.set()
+            self._watched[pulse] = expire
 
     def forget(self, pulse: Pulse) -> None:
         """Undo `watch`; nothing happens if it is not watched (any more)."""

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Hashable, Mapping
+from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -222,21 +223,22 @@ class DoubleBarrier:
     def _withdraw(self, party: _Party) -> bool:
         """Step 5; tells whether the round had opened before."""
         blink = Context(_BLINK)
-        if party.said_in and party.session.is_alive:
-            number = abs(party.said_in)
-            try:
+        view: View | None = None
+        try:
+            if party.said_in and party.session.is_alive:
+                number = abs(party.said_in)
                 self._say("void", number, blink)
                 view = self._look(blink)
                 if view.round is not None and view.round.created == number and view.opened:
                     party.round = number
                     return True
-                self._remove(party, blink)
-                if view.over:
-                    self._tidy(view, blink)
-                return False
-            except EtcdRecipesError as error:
-                self._tell(error)
+        except EtcdRecipesError as error:
+            self._tell(error)
+        except BaseException:  # a signal
+            self._remove(party, blink)
+            raise
         self._remove(party, blink)
+        self._tidy_if_over(view, blink)
         return False
 
     # -- leave -----------------------------------------------------------------------------------------------
@@ -255,8 +257,8 @@ class DoubleBarrier:
         Cancelled when `ctx` is cancelled: this party has then left, and the others do not wait for it.
         Raises NotHeld when this thread is not inside, ResponseError when etcd refuses.
         """
-        entered = self._take(party)
         limited = Context(timeout, parent=ctx)
+        entered = self._take(party)
         try:
             with entered.session.bound(limited) as bound:
                 entered.session.check()
@@ -312,10 +314,11 @@ class DoubleBarrier:
             return  # a forked child comes here too: nothing of it is ours to touch
         try:
             view = self._look(ctx)
-            if view.over and view.round is not None and view.round.created == party.round:
-                self._tidy(view, ctx)
         except EtcdRecipesError as error:
-            self._tell(error)  # the next round does it
+            self._tell(error)
+            return
+        if view.round is not None and view.round.created == party.round:
+            self._tidy_if_over(view, ctx)
 
     # -- what both need ----------------------------------------------------------------------------------------
 
@@ -329,23 +332,24 @@ class DoubleBarrier:
         for entry in (view.round, *view.marks, *view.strays):
             self._store.delete(entry, ctx)
 
+    def _tidy_if_over(self, view: View | None, ctx: Context) -> None:
+        """The same, if there is reason to; what cannot be reached, the next round takes away."""
+        if view is not None and view.over:
+            try:
+                self._tidy(view, ctx)
+            except EtcdRecipesError as error:
+                self._tell(error)
+
     def _remove(self, party: _Party, ctx: Context) -> None:
         """Delete the party key; what cannot be confirmed now, the session goes on with."""
         session, claim = party.session, party.claim
-        if not session.is_alive or not party.asked:
+        if not party.asked:
             session.release(claim)
             return
         if party.doubt or party.entry is None:
             session.suspect(claim.key)
-        try:
-            if party.entry is not None:
-                self._store.delete(party.entry, ctx)
-            else:
-                self._store.withdraw(claim.key, session.grant, ctx)
-        except EtcdRecipesError:
-            session.sweep(claim, party.entry)
-        else:
-            session.release(claim)
+        with suppress(EtcdRecipesError):
+            session.remove(claim, party.entry, ctx)
 
     def _broken(self, why: str) -> BrokenBarrier:
         return BrokenBarrier(f"double barrier {self.name!r} is broken: {why}")

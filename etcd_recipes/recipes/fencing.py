@@ -21,7 +21,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -134,17 +134,19 @@ class Fence:
 class FileFence(Fence):
     """The highest token seen, per resource, in a file: for several processes of one machine, and restarts.
 
-    Files, all private to their user: `path`, a JSON object from resource to token, replaced as a whole;
-    ``<path>.lock``, which whoever writes has locked (flock); and ``<path>.new`` for a moment. One writes at
-    a time, whatever the resource: where that is too few, give each resource a file. Everything raises
-    RecipeError, and nothing is let through, when the files cannot be used or hold something else.
-    Linux and macOS.
+    The file at `path`, private to its user, is a JSON object from resource to token, replaced as a whole
+    (``<path>.new`` is there for a moment). Whoever writes has that very file locked (flock), so no second file
+    can be swept away under him. One writes at a time, whatever the resource: where that is too few, give each
+    resource a file. Everything raises RecipeError, and nothing is let through, when the file cannot be used
+    or holds something else. When somebody removes or replaces it during a write, that write raises
+    RecipeError at its end: another one may have been let in. Linux and macOS.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         super().__init__()
         # Resolved now: a daemon that changes its folder keeps its fence, and a link and its file have one lock.
         self.path = Path(path).resolve()
+        self._file = -1  # the descriptor of the file that is locked, for whoever has the turn
 
     @contextmanager
     def _turn(self, resource: str, ctx: Context) -> Iterator[None]:  # noqa: ARG002 (one lock for all)
@@ -154,23 +156,26 @@ class FileFence(Fence):
 
     @contextmanager
     def _locked(self, ctx: Context) -> Iterator[None]:
-        from fcntl import LOCK_EX, LOCK_NB, LOCK_UN, flock
-
         with self._translated():
-            lock = os.open(_beside(self.path, ".lock"), os.O_RDWR | os.O_CREAT, _PRIVATE)
+            self._file = _FILE_LOCK.run(ctx, lambda: _lock(self.path))
         ours = runtime.generation()
         try:
-            with self._translated():
-                _FILE_LOCK.run(ctx, lambda: flock(lock, LOCK_EX | LOCK_NB))
-            try:
-                yield
-            finally:
-                # A child that was forked meanwhile has the descriptor too: closing ours would leave it locked.
-                # In the child itself, the lock is its parent's to end.
-                if runtime.generation() == ours:
-                    flock(lock, LOCK_UN)
+            yield
+            if runtime.generation() == ours:
+                self._check_place()
         finally:
-            os.close(lock)
+            # In a child that was forked meanwhile, the lock is its parent's to end.
+            if runtime.generation() == ours:
+                _unlock(self._file)
+
+    def _check_place(self) -> None:
+        with self._translated():
+            if _is_at(self._file, self.path):
+                return
+        raise RecipeError(
+            f"the fence {str(self.path)!r} was removed or replaced while this was written, so others may have "
+            "been let in: look at what was written, and keep whoever removes files away from it"
+        )
 
     def _recall(self) -> dict[str, int]:
         with self._translated():
@@ -182,7 +187,11 @@ class FileFence(Fence):
 
     def _remember(self, seen: dict[str, int]) -> None:
         with self._translated():
-            _replace(self.path, json.dumps(seen))
+            fresh = _replace(self.path, json.dumps(seen))
+        former, self._file = self._file, fresh
+        _unlock(
+            former
+        )  # who has waited for it finds that it is `path` no more, and waits for the new one
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -261,20 +270,85 @@ def _parse(text: str) -> dict[str, int]:
     return seen
 
 
-def _replace(path: Path, text: str) -> None:
-    """Write the file anew: after a crash, and after a power failure, it is the old one or the new one."""
-    fresh = _beside(path, ".new")
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _PRIVATE), "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
+def _lock(path: Path) -> int:
+    """Open and lock the file that is at `path`, made if there is none; BlockingIOError while another one has it."""
+    from fcntl import LOCK_EX, LOCK_NB, flock
+
+    if not path.exists():
+        _make(path)
+    file = os.open(path, os.O_RDWR)  # some network file systems lock no other
     try:
-        os.fsync(folder)  # the new name, too
+        flock(file, LOCK_EX | LOCK_NB)
+        ours = _is_at(file, path)
+    except BaseException:
+        os.close(file)
+        raise
+    if not ours:
+        os.close(file)
+        raise BlockingIOError("it was replaced before it was locked")
+    return file
+
+
+def _unlock(file: int) -> None:
+    from fcntl import LOCK_UN, flock
+
+    # A child that was forked meanwhile has the descriptor too: closing ours would leave it locked.
+    flock(file, LOCK_UN)
+    os.close(file)
+
+
+def _is_at(file: int, path: Path) -> bool:
+    """Tell whether the open `file` is the one that is at `path` now."""
+    try:
+        return os.path.samestat(os.fstat(file), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _make(path: Path) -> None:
+    """Have an empty fence at `path`, whole from its first moment; whoever else makes it is as good."""
+    fresh = path.with_name(f"{path.name}.{os.urandom(8).hex()}")
+    try:
+        os.close(_write(fresh, "{}"))
+        with suppress(FileExistsError):
+            os.link(fresh, path)
     finally:
-        os.close(folder)
+        fresh.unlink(missing_ok=True)
 
 
-def _beside(path: Path, ending: str) -> Path:
-    return path.with_name(path.name + ending)
+def _replace(path: Path, text: str) -> int:
+    """Write the file anew, and give the new one, locked.
+
+    After a crash, and after a power failure, it is the old one or the new one.
+    """
+    from fcntl import LOCK_EX, LOCK_NB, flock
+
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.unlink(missing_ok=True)  # of one that crashed; a child of his may have it locked
+    file = _write(fresh, text)
+    try:
+        flock(file, LOCK_EX | LOCK_NB)  # before it has the name: nobody comes in between
+        fresh.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # the new name, too
+        finally:
+            os.close(folder)
+    except BaseException:
+        os.close(file)
+        raise
+    return file
+
+
+def _write(path: Path, text: str) -> int:
+    """Make a file at `path`, with `text` in it on the disk; give its descriptor."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE)
+    try:
+        with os.fdopen(file, "w", closefd=False) as writer:
+            writer.write(text)
+            writer.flush()
+            os.fsync(file)
+    except BaseException:
+        os.close(file)
+        raise
+    return file

@@ -77,11 +77,18 @@ class MultiHold(Handle):
         if not self._stands():
             self._lose(self._ground())
             return True
-        self._expire()
-        if not self._finish(State.RELEASED, "it was released"):
-            return True
-        default = max(1.0, self._holds[0].session.ttl / 3)
-        confirmed = _release_all(self._holds, limit(timeout, ctx, default=default))
+        limited = limit(timeout, ctx, default=max(1.0, self._holds[0].session.ttl / 3))
+        try:
+            self._expire()
+            if not self._finish(State.RELEASED, "it was released"):
+                return True
+            confirmed = _release_all(self._holds, limited)
+        except (
+            BaseException
+        ):  # a signal, which may have struck before the end, or before the removals
+            self._finish(State.RELEASED, "it was released")
+            _forfeit_all(self._holds)
+            raise
         if not confirmed and ctx is not None:
             ctx.check()
         return confirmed
@@ -197,10 +204,15 @@ def _release_all(holds: Sequence[Hold], ctx: Context) -> bool:
     """Release them, the last one first; tell whether etcd confirmed each. A signal leaves none held."""
     try:
         confirmed = [_release(hold, ctx) for hold in reversed(holds)]
-    finally:
-        for hold in holds:
-            hold.forfeit("what was held together with it was released")
+    except BaseException:
+        _forfeit_all(holds)
+        raise
     return all(confirmed)
+
+
+def _forfeit_all(holds: Sequence[Hold]) -> None:
+    for hold in holds:
+        hold.forfeit("what was held together with it was released")
 
 
 def _release(hold: Hold, ctx: Context) -> bool:

@@ -8,6 +8,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -160,6 +161,34 @@ def test_a_late_copy_of_a_proclamation_does_not_write_over_a_later_one(
         term.proclaim("last")
         assert values(client.election(name).candidates()) == ["last"]
         assert term.resign()
+
+
+def test_the_value_of_a_term_is_what_was_proclaimed_last(
+    client: Client, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Two threads proclaim: the first to write is the last to say what `term.value` is.
+    term = client.election(name).campaign("0")
+    store, written, go = client._sessions.store, threading.Event(), threading.Event()
+    real = store.replace
+
+    def replace(entry: Any, value: str, ctx: Context) -> Any:
+        changed = real(entry, value, ctx)
+        if value == "slow":
+            written.set()
+            go.wait(5)
+        return changed
+
+    monkeypatch.setattr(store, "replace", replace)
+    job = Job(lambda: term.proclaim("slow"))
+    assert written.wait(5)
+    second = Job(lambda: term.proclaim("quick"))
+    Context(0.2).wait()
+    go.set()
+    job.result()
+    second.result()
+    leader = client.election(name).leader()
+    assert leader is not None
+    assert term.value == leader.value
 
 
 def test_an_observer_sees_every_leader_every_value_and_nobody(

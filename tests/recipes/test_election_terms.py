@@ -147,6 +147,31 @@ def test_what_on_lost_stops_is_stopped_before_the_term_is_resigned(
     assert other.election(name).leader() is None
 
 
+@pytest.mark.parametrize("how", ["transfer", "resign"])
+def test_a_background_leader_that_hands_over_is_told_that_it_leads_no_more(
+    client: Client, other: Client, name: str, how: str
+) -> None:
+    # `_lead` waits for a loss only: a term that was given up by hand leaves it waiting, on_lost is never called
+    # (the scheduler runs on beside the next leader's), and it never campaigns again.
+    calls: list[str] = []
+    ctx = Context()
+    election = client.election(name, value="a")
+    on, off = lambda: calls.append("on"), lambda: calls.append("off")
+    with election.background(on, off) as state:
+        eventually(lambda: state.is_leader)
+        term = state.term
+        assert term is not None
+        job = Job(lambda: other.election(name).campaign("b", ctx=ctx))
+        eventually(lambda: len(election.candidates()) == 2)
+        if how == "transfer":
+            assert term.transfer("b")
+        else:
+            assert term.resign()
+        assert job.result().is_held
+        eventually(lambda: calls == ["on", "off"], 3, "the call of on_lost")
+        eventually(lambda: len(election.candidates()) == 2, 3, "the next campaign")
+
+
 def test_a_callback_that_fails_is_logged_and_the_term_goes_on(
     client: Client, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:

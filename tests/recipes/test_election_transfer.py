@@ -24,6 +24,7 @@ from etcd_recipes.recipes.election.handover import Place, choose, read_note
 from etcd_recipes.testing import EtcdProcess, FaultProxy
 from tests.recipes.below import naming
 from tests.recipes.operator import TAKES_A_PLACE, remove, revoke, write
+from tests.recipes.struck import Interrupted, struck
 from tests.recipes.test_interop import etcdctl, line
 from tests.requests_seen import requests_seen
 from tests.tools import Job, child, eventually
@@ -375,6 +376,26 @@ def test_a_note_that_could_not_be_taken_away_goes_as_soon_as_it_can(
         eventually(lambda: no_note(other, name), 3.0)
         assert term.session.is_alive, "removed, not expired"
         remove(other, silent.key, api)
+
+
+def test_a_signal_while_a_note_is_taken_away_takes_it_away(
+    client: Client, other: Client, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # `noted` keeps its claim for ever: the next transfer of this process waits for it in vain.
+    election = client.election(name, value="a")
+    term = election.campaign()
+    second = Job(lambda: other.election(name).campaign("b", timeout=20))
+    eventually(lambda: len(election.candidates()) == 2)
+    struck(monkeypatch, client._sessions.store, "delete", Interrupted(), key=".transfer")
+    with pytest.raises(Interrupted):
+        term.transfer("b")
+    again = Job(lambda: election.campaign(timeout=20))
+    eventually(lambda: len(election.candidates()) == 2)
+    second.result().resign()
+    term = again.result()
+    second = Job(lambda: other.election(name).campaign("b", timeout=20))
+    eventually(lambda: len(election.candidates()) == 2)
+    assert term.transfer("b", timeout=3)
 
 
 def test_of_two_transfers_at_once_one_is_late(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import json
 import os
 import signal
 import sqlite3
 import stat
+import threading
 from pathlib import Path
 
 import pytest
@@ -167,7 +169,7 @@ def test_a_file_is_remembered_over_restarts_private_and_leaves_nothing_half_writ
     assert json.loads(path.read_text()) == {"räport": 7}
     files = {each.name: stat.S_IMODE(each.lstat().st_mode) for each in tmp_path.iterdir()}
     files.pop("link")
-    assert files == {"deep.fence": 0o600, "deep.fence.lock": 0o600}
+    assert files == {"deep.fence": 0o600}
 
 
 def test_a_fence_keeps_its_file_when_the_program_changes_its_folder(
@@ -239,14 +241,75 @@ def test_what_is_remembered_is_on_the_disk_before_it_has_its_name(
     sync, rename = os.fsync, Path.replace
     monkeypatch.setattr(os, "fsync", lambda fd: (order.append("sync"), sync(fd))[1])
     monkeypatch.setattr(Path, "replace", lambda *to: (order.append("rename"), rename(*to))[1])
-    with FileFence(tmp_path / "fence").writing(1):
+    FileFence(tmp_path / "fence").check(1)
+    order.clear()
+    with FileFence(tmp_path / "fence").writing(2):
         assert order == [
             "sync",
             "rename",
             "sync",
         ]  # the content, its name, the folder that has the name
-    FileFence(tmp_path / "fence").check(1)
+    FileFence(tmp_path / "fence").check(2)
     assert len(order) == 3, "nothing new, and yet it was written"
+
+
+def test_what_is_swept_away_beside_a_fence_lets_nobody_else_in(tmp_path: Path) -> None:
+    # A cleaner of old files: with a lock file, the next writer would lock a new one, and write at the same time.
+    path = tmp_path / "fence"
+    with FileFence(path).writing(1):
+        for each in tmp_path.iterdir():
+            if each != path:
+                each.unlink()
+        with pytest.raises(DeadlineExceeded):
+            FileFence(path).check(2, timeout=0.05)
+    FileFence(path).check(2, timeout=2)
+
+
+def test_a_writer_whose_fence_is_removed_hears_of_it(tmp_path: Path) -> None:
+    fence = FileFence(tmp_path / "fence")
+    with (
+        pytest.raises(
+            RecipeError, match=r"fence' was removed or replaced.*others may have been let in"
+        ),
+        fence.writing(1),
+    ):
+        fence.path.unlink()
+        FileFence(fence.path).check(2, timeout=2)
+    fence.check(2)
+
+
+def test_who_has_opened_a_file_that_is_replaced_does_not_pass_by_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The one opens the file; the other replaces it, and writes; what the one has opened is nobody's lock any more.
+    path, flock = tmp_path / "fence", fcntl.flock
+    opened, replaced = threading.Event(), threading.Event()
+    FileFence(path).check(1)
+
+    def late(file: int, how: int) -> None:
+        if how & fcntl.LOCK_EX and not opened.is_set():
+            opened.set()
+            assert replaced.wait(5)
+        flock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    job = Job(lambda: FileFence(path).check(3, timeout=0.3))
+    assert opened.wait(5)
+    with FileFence(path).writing(2):
+        replaced.set()
+        with pytest.raises(DeadlineExceeded):
+            job.result()
+
+
+def test_a_crash_in_the_middle_leaves_nothing_in_the_way(tmp_path: Path) -> None:
+    # Of one that was killed while it wrote anew; a child of his, which lives, has that file locked.
+    left = tmp_path / "fence.new"
+    left.write_text("{")
+    with left.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        FileFence(tmp_path / "fence").check(1, timeout=1)
+    assert FileFence(tmp_path / "fence").highest() == 1
+    assert not left.exists()
 
 
 def test_processes_that_write_through_one_file_never_meet_and_never_go_back(tmp_path: Path) -> None:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import logging
 import random
+import shutil
 import threading
 from collections.abc import Callable
 from functools import partial
 
 import pytest
 
-from etcd_recipes import Client, Instance
+from etcd_recipes import Client, Context, Instance
+from etcd_recipes.coordination import follow
+from etcd_recipes.core.v3 import horizon
 from etcd_recipes.testing import EtcdProcess, FaultProxy
 from tests.recipes.operator import remove, revoke
+from tests.recipes.struck import Interrupted, struck
 from tests.recipes.test_registry import addresses
 from tests.tools import Job, eventually
 
@@ -109,6 +113,35 @@ def test_a_lost_reply_of_the_creation_makes_one_listed_instance(
         assert reader.instances("api") == ()
 
 
+def test_a_signal_in_the_close_of_a_registration_closes_it_all_the_same(
+    client: Client, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # `_withdraw` goes on in the background after errors of the library only; a second close says True.
+    registry = client.registry(name)
+    registration = registry.register("api", "10.0.0.7:80")
+    struck(monkeypatch, client._sessions.store, "delete", Interrupted())
+    with pytest.raises(Interrupted):
+        registration.close()
+    assert registration.close()
+    eventually(lambda: registry.instances("api") == (), 3, "the removal of the instance")
+
+
+def test_what_was_closed_may_be_registered_again_while_it_is_being_removed(
+    make_client: MakeClient, etcd: EtcdProcess, name: str, api: str
+) -> None:
+    # The sweeper has the claim, and the error says to close what was closed.
+    with FaultProxy(etcd.endpoint) as proxy:
+        client = make_client(proxy.endpoint, header_timeout=0.3)
+        registry = client.registry(name)
+        registration = registry.register("api", "10.0.0.7:80", id="one")
+        proxy.refuse()
+        assert not registration.close(timeout=0.2)
+        job = Job(lambda: registry.register("api", "10.0.0.8:80", id="one", timeout=8))
+        Context(0.2).wait()
+        proxy.heal()
+        assert job.result().is_published
+
+
 def test_a_late_delete_of_the_old_process_never_removes_the_new_one(
     make_client: MakeClient, etcd: EtcdProcess, name: str, api: str
 ) -> None:
@@ -195,3 +228,27 @@ def test_an_update_that_makes_no_sense_changes_nothing(
         with pytest.raises(error):
             registration.update(**change)  # type: ignore[arg-type]
         assert registration.instance is before
+
+
+def test_a_view_goes_on_when_etcd_was_restored(
+    make_client: MakeClient,
+    server: EtcdProcess,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # `follow` goes on from its old revision, which is in the new history's future: it sees nothing for as long,
+    # and says that it is fresh.
+    monkeypatch.setattr(follow, "QUIET", 0.5)
+    monkeypatch.setattr(horizon, "PATIENCE", 0.5)
+    client, before = make_client(server.endpoint), make_client(server.endpoint)
+    for n in range(30):
+        before.registry(name).register("other", f"10.0.1.{n}:80").close()
+    before.registry(name).register("api", "10.0.0.1:80")
+    with client.registry(name).follow("api", max_drop=1.0) as view:
+        assert [each.address for each in view.instances] == ["10.0.0.1:80"]
+        before.close()
+        server.stop()
+        shutil.rmtree(server.folder / "data")
+        server.restart()
+        make_client(server.endpoint).registry(name).register("api", "10.0.0.2:80")
+        eventually(lambda: [each.address for each in view.instances] == ["10.0.0.2:80"], 6)

@@ -6,10 +6,15 @@ One renewal
 2. A comparison that fails may be a change of our own that was under way: look, and keep the key if it is
    the same incarnation. Otherwise it is gone.
 3. The renewal counts only if every key was refreshed. Its cost grows with the number of keys.
+
+A key that comes while a renewal is under way was not refreshed by it, but what counts from the renewal's
+beginning counts for it too. So the key is refreshed once more when it is adopted, unless it was asked for
+after the last renewal had begun.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from etcd_recipes.core import runtime
@@ -39,6 +44,7 @@ class V2Grant:
         self.id = runtime.rng().randrange(1, 2**63)
         self.ttl: float = ttl
         self._attached: dict[str, _Attached] = {}
+        self._renewing_since = -math.inf  # when the last renewal began
         self.begun: set[str] = set()
         """The places that may have been taken, but whose reply has not been seen."""
 
@@ -51,9 +57,24 @@ class V2Grant:
         sealed = self.seal(entry.value, entry.seat)
         self._attached[entry.key] = _Attached(entry.created, entry.modified, sealed)
 
-    def detach(self, key: str) -> None:
-        """Let the key go: without a refresh it ends within the ttl."""
-        self._attached.pop(key, None)
+    def adopt(self, entry: Entry, asked: float, ctx: Context) -> bool:
+        """Attach a key that was asked for at `asked`, refreshed if need be; False when it is gone.
+
+        One request when a renewal has begun since, and none otherwise.
+        """
+        self.attach(entry)  # before the look: a renewal that begins after it has the key
+        if self._renewing_since < asked:
+            return True
+        there = self._refresh(entry.key, self._attached[entry.key], ctx)
+        if not there:
+            self.detach(entry)
+        return there
+
+    def detach(self, entry: Entry) -> None:
+        """Let this incarnation go: without a refresh it ends within the ttl."""
+        attached = self._attached.get(entry.key)
+        if attached is not None and attached.created == entry.created:
+            self._attached.pop(entry.key, None)
 
     def last_index(self, entry: Entry) -> int:
         """Give the index at which the incarnation was last changed, as far as we know."""
@@ -64,9 +85,10 @@ class V2Grant:
 
     def renew(self, ctx: Context, *, keys: bool = False) -> Renewal:  # noqa: ARG002 (known anyway)
         """One request per attached key."""
+        self._renewing_since = runtime.now()  # before the list: see `adopt`
         for key, attached in list(self._attached.items()):
             if not self._refresh(key, attached, ctx) and self._attached.get(key) is attached:
-                self.detach(key)
+                self._attached.pop(key, None)
         return Renewal(self.ttl, frozenset(self._attached))
 
     def _refresh(self, key: str, attached: _Attached, ctx: Context) -> bool:
@@ -92,7 +114,7 @@ class V2Grant:
     def close(self, ctx: Context) -> None:
         """One request per attached key."""
         for key, attached in list(self._attached.items()):
-            self.detach(key)
+            self._attached.pop(key, None)
             try:
                 self._service.call(requests.delete(key, prev_value=attached.sealed), ctx)
             except (KeyNotFound, CompareFailed, NotAFile):

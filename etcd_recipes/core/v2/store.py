@@ -24,6 +24,7 @@ import weakref
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace as replace_fields
 
+from etcd_recipes.core import runtime
 from etcd_recipes.core.context import Context
 from etcd_recipes.core.errors import ClusterError, CompareFailed, KeyExists, KeyNotFound
 from etcd_recipes.core.http.action import Action
@@ -80,12 +81,13 @@ class V2Store:
         sealed = seal(0, value) if owner is None else owner.seal(value)
         action = requests.create(key, sealed, ttl=None if owner is None else owner.ttl)
         doubt = False
+        asked = runtime.now()
         try:
             answer = self._call(action, ctx)
         except KeyExists:
-            there = self.get(key, ctx)
+            there, asked = self.get(key, ctx), -math.inf
         except ClusterError as error:
-            there = self.get(key, ctx) if error.maybe_applied else None
+            there, asked = self.get(key, ctx) if error.maybe_applied else None, -math.inf
             if there is None:
                 raise
             doubt = True
@@ -93,7 +95,7 @@ class V2Store:
             there = entry_of(answer.node, key)
             doubt = answer.doubt
         if there is not None and owner is not None and there.lease == owner.id:
-            owner.attach(there)
+            there = there if owner.adopt(there, asked, ctx) else None
         return Standing(there, (), 0 if there is None else there.modified, doubt)
 
     def replace(self, entry: Entry, value: str, ctx: Context) -> Entry:
@@ -133,11 +135,18 @@ class V2Store:
             raise CompareFailed(f"key {entry.key!r} is not there any more", code=101) from error
 
     def delete(self, entry: Entry, ctx: Context) -> bool:
-        """A compare-and-delete by index; a read and another one when a refresh came in between."""
+        """A compare-and-delete by index; a read and another one when a refresh came in between.
+
+        The key is refreshed until it is gone: whoever holds by it must not lose it to a delete that failed.
+        """
         owner = self._grants.get(entry.lease)
         index = entry.modified if owner is None else owner.last_index(entry)
+        was_there = self._delete(entry, index, ctx)
         if owner is not None:
-            owner.detach(entry.key)
+            owner.detach(entry)
+        return was_there
+
+    def _delete(self, entry: Entry, index: int, ctx: Context) -> bool:
         while True:
             try:
                 self._call(requests.delete(entry.key, prev_index=index), ctx)
@@ -206,12 +215,16 @@ class V2Store:
         """A write in order, and a listing that tells who is ahead."""
         owner = self._own(grant)
         place = self.place(line, grant, seat)
+        asked = -math.inf
         mine = self._place_taken(line, owner, seat, ctx) if place in owner.begun else None
         if mine is None:
             owner.begun.add(place)
+            asked = runtime.now()
             action = requests.create_in_order(line, owner.seal(value, seat), ttl=owner.ttl)
             mine = entry_of(self._call(action, ctx).node, line)
-        owner.attach(mine)
+        if not owner.adopt(mine, asked, ctx):
+            owner.begun.discard(place)
+            return self.join(line, value, grant, ctx, ahead=ahead, seat=seat, beside=beside)
         standing = self.standing(line, mine, ctx, ahead=ahead, beside=beside)
         owner.begun.discard(place)
         return standing

@@ -4,7 +4,8 @@ Rules of this file
 1. `is_leader` asks the term, and so the clock: it is honest after a pause of the process.
 2. The callbacks come in pairs, and one at a time: elected, lost, elected, lost. ``on_lost`` has returned
    before the term is resigned, so what it stops is stopped before the next leader begins. (After a loss
-   nobody can promise that: the term is over when it is called.)
+   nobody can promise that, nor when the body gives the term up, by `transfer` or `resign`: the term is over
+   when it is called. The campaign begins anew.)
 3. What a callback raises is logged, and changes nothing. What ends the campaign is logged at once, and
    raised when the body ends.
 """
@@ -106,9 +107,10 @@ class Background:
         self._term = term
         try:
             self._call(self._on_elected)
-            term.on_lost(lambda _reason: ended.set())
+            term.lost._listen(ended.set)  # of a release, too: whoever sees `term` may give it up
             with self._ctx.on_cancel(ended.set):
-                ended.wait(None)
+                if not term.lost.is_set():  # before anybody listened
+                    ended.wait(None)
         finally:
             self._term = None
             self._call(self._on_lost)

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -130,10 +130,8 @@ class Handover:
         finally:
             if note is None:
                 session.suspect(self._key)  # it may yet be written
-            if session.is_alive and not self._removed(note, Context(_MOMENT)):
-                session.sweep(claim, note)
-            else:
-                session.release(claim)
+            with suppress(EtcdRecipesError):  # it goes on in the background, after a signal too
+                session.remove(claim, note, Context(_MOMENT))
 
     def _write(self, place: Place, session: Session, ctx: Context) -> Entry:
         value = _write_note(place)

@@ -10,6 +10,7 @@ from etcd_recipes.coordination.hold import Hold
 from etcd_recipes.coordination.identity import Contender
 from etcd_recipes.coordination.line import Turn
 from etcd_recipes.coordination.liveness import Liveness
+from etcd_recipes.coordination.queue import LocalQueue
 from etcd_recipes.coordination.sessions import Sessions
 from etcd_recipes.core.context import Context
 from etcd_recipes.core.errors import CompareFailed, ContextError, ResponseError
@@ -27,6 +28,7 @@ class Leadership(Hold):
         super().__init__(sessions.store, turn.session, turn.claim, turn.entry, turn.token, liveness)
         self._sessions = sessions
         self._handover = handover
+        self._turns = LocalQueue()
         self.value = turn.entry.value
 
     def proclaim(
@@ -35,17 +37,19 @@ class Leadership(Hold):
         """Change the proposal without a new election: one request, fenced. LockLost when the term is over.
 
         ClusterError or the Context's error when the answer is missing: the new value may be there, or
-        come later, but never over one that is proclaimed after it.
+        come later, but never over one that is proclaimed after it. Threads proclaim one after the other.
         """
         self.check()
-        try:
-            self._entry = self._store.replace(
-                self._entry, check_value(value), self._sessions.limit(timeout, ctx)
-            )
-        except CompareFailed:
-            self._lose("its key was removed from etcd by somebody else")
+        limited = self._sessions.limit(timeout, ctx)
+        check_value(value)
+        with self._turns.turn("proclaim", limited):  # so that `value` is what was written last
             self.check()
-        self.value = value
+            try:
+                self._entry = self._store.replace(self._entry, value, limited)
+            except CompareFailed:
+                self._lose("its key was removed from etcd by somebody else")
+                self.check()
+            self.value = value
 
     def resign(self, *, timeout: float | None = None, ctx: Context | None = None) -> bool:
         """Give leadership up; the same as `release`."""

@@ -40,6 +40,7 @@ from etcd_recipes.core.errors import (
     LeaseNotFound,
     NotHeld,
     RecipeError,
+    SessionLost,
 )
 from etcd_recipes.core.log import event_logger
 from etcd_recipes.core.store import Entry
@@ -49,6 +50,7 @@ from etcd_recipes.recipes.registry.instance import Instance, check_instance, che
 
 __all__ = ["Registration"]
 
+_CLOSED = "the registration was closed"
 _REMOVED = "its key was removed from etcd"
 _FIELDS = frozenset({"address", "metadata", "weight", "zone", "draining"})
 
@@ -83,23 +85,23 @@ class Registration:
         self._health = Health(check, ttl or sessions.default_ttl, self._log)
         runtime.at_fork(self)
         codec.encode(instance)  # what it cannot write is an error now, and not in the healing
-        self._begin(ctx)
-        if check is not None:
-            runtime.spawn(self._keep_checking, "etcd-recipes-health")
+        try:
+            self._begin(ctx)
+            if check is not None:
+                runtime.spawn(self._keep_checking, "etcd-recipes-health")
+        except BaseException:
+            self._close_behind("it could not be registered")
+            raise
 
     def _begin(self, ctx: Context) -> None:
         left = ctx.remaining()
+        self._health.probe(
+            ctx, self._health.ttl if left is None else min(self._health.ttl, left / 2)
+        )
         try:
-            self._health.probe(
-                ctx, self._health.ttl if left is None else min(self._health.ttl, left / 2)
-            )
-            try:
-                self._bring_about(ctx)
-            except LeaseNotFound:  # the session had ended, and nobody had noticed: a new one, once
-                self._bring_about(ctx)
-        except BaseException:
-            self._ctx.cancel("it could not be registered")
-            raise
+            self._bring_about(ctx)
+        except (LeaseNotFound, SessionLost):  # the session had ended unnoticed: a new one, once
+            self._bring_about(ctx)
 
     # -- what users see ----------------------------------------------------------------------------------------
 
@@ -156,15 +158,19 @@ class Registration:
     def close(self, *, timeout: float | None = None, ctx: Context | None = None) -> bool:
         """Take the registration back, for good; idempotent. Tells whether etcd confirmed it.
 
-        If not (False), its session goes on removing the key, and the lease ends it within the ttl. In a
-        forked child it is closed from the start; the parent's goes on.
+        If not (False, or when it raises), its session goes on removing the key, and the lease ends it within
+        the ttl. In a forked child it is closed from the start; the parent's goes on.
         """
         if self._ctx.cancelled:
             return True
-        self._ctx.cancel("the registration was closed")
         limited = limit(timeout, ctx, default=self._sessions.default_timeout)
-        with self._turn(limited):
-            return self._withdraw(limited)
+        try:
+            self._ctx.cancel(_CLOSED)
+            with self._turn(limited):
+                return self._withdraw(limited)
+        except BaseException:  # the caller's limit, or a signal: what was begun is completed
+            self._close_behind(_CLOSED)
+            raise
 
     def __enter__(self) -> Self:
         """Give the registration itself."""
@@ -222,13 +228,14 @@ class Registration:
     def _publish(self, value: str, ctx: Context) -> None:
         """Steps 1 and 2."""
         session = self._sessions.get(self._ttl, ctx)
-        claim = session.claim_now(self._key)
+        claim = session.claim_unless_held(self._key, ctx)
         if claim is None:
             raise RecipeError(
                 f"{self._key} is registered already in this process; close that one first"
             )
 
         def create() -> Entry:
+            session.check()  # it may have ended while the claim was waited for
             return self._create(value, session, ctx)
 
         def in_doubt(error: BaseException) -> None:
@@ -290,20 +297,26 @@ class Registration:
             return not self._loose
         session = published.session
         session.forget(published.listening)
-        published.claim.entry = None
-        if not session.is_alive:
-            self._loose = True
-            session.release(published.claim)
-            return False
+        self._loose = not session.is_alive  # the key goes with the lease
         try:
-            self._store.delete(published.entry, ctx)
-        except EtcdRecipesError as error:
+            session.remove(published.claim, published.entry, ctx)
+        except EtcdRecipesError as error:  # it goes on in the background, after a signal too
             self._log.warning("registration.close_unconfirmed", error=str(error))
-            session.sweep(published.claim, published.entry)
             return False
-        session.release(published.claim)
+        if self._loose:
+            return False
         self._log.info("registration.withdrawn")
         return True
+
+    def _close_behind(self, reason: str) -> None:
+        """Close it on a thread of its own, after whoever works on the key now."""
+
+        def finish() -> None:
+            with self._turn(Context()):  # for all of these end with `_ctx`
+                self._withdraw(Context(self._sessions.default_timeout))
+
+        self._ctx.cancel(reason)
+        runtime.spawn(finish, "etcd-recipes-close")
 
     # -- healing -----------------------------------------------------------------------------------------------
 
