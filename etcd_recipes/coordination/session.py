@@ -297,7 +297,7 @@ class Session:
         An answer that took long has used up a part of its own ttl, and what follows it must come sooner.
         """
         left = self.remaining()
-        return min(left / 2, max(left - self.ttl * 2 / 3, self.ttl * _BREATH))
+        return min(left / 2, max(left - self.ttl * (2 / 3 - DRIFT), self.ttl * _BREATH))
 
     def _renew(self, ctx: Context) -> None:
         """Steps 1 to 3 of one tick."""
