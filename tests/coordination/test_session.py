@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from collections.abc import Iterator
 
 import pytest
 
-from etcd_recipes import Client, ClusterError, Context, LockLost, SessionLost
-from etcd_recipes.coordination.session import DRIFT, SessionState
+from etcd_recipes import (
+    Client,
+    ClusterError,
+    Context,
+    DeadlineExceeded,
+    EtcdRecipesError,
+    LockLost,
+    SessionLost,
+)
+from etcd_recipes.coordination.session import DRIFT, Session, SessionState
+from etcd_recipes.coordination.sessions import Sessions
+from etcd_recipes.core.store import Renewal
 from etcd_recipes.testing import EtcdProcess, FaultProxy
 from tests.requests_seen import requests_seen
 from tests.tools import Job, child, eventually
@@ -208,3 +219,80 @@ def test_a_grant_that_was_answered_late_is_renewed_in_time(etcd: EtcdProcess) ->
             session = client.session(2)
             Context(1.0).wait()
             assert session.state is SessionState.ACTIVE
+
+
+def test_a_session_that_was_abandoned_does_not_come_back(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Whoever suspends it looks and writes in two steps.
+    session = client.session()
+    suspended, looked, go = [session._suspended], threading.Event(), threading.Event()
+    here = threading.get_ident()
+
+    def put(_: Session, new: bool) -> None:
+        if threading.get_ident() != here:
+            looked.set()
+            go.wait(5)
+        suspended[0] = new
+
+    where = property(lambda _: suspended[0], put)
+    monkeypatch.setattr(Session, "_suspended", where, raising=False)
+    job = Job(lambda: session._suspend(OSError("no answer")))  # as its keeper does
+    assert looked.wait(5)
+    session.abandon()
+    assert not session.is_alive
+    go.set()
+    job.result()
+    assert suspended == [True], "it had looked before the end"
+    assert session.state is SessionState.LOST, "LOST is final"
+    assert not session.is_alive
+
+
+@pytest.mark.parametrize("api", ["v3", "v2"])
+def test_a_session_that_is_opened_while_the_client_closes_holds_nothing(
+    etcd: EtcdProcess, api: str
+) -> None:
+    # `Sessions.close` sees only what is open already: a hold is given out by a client that is closed.
+    name = f"opened-while-closing-{api}"
+    with FaultProxy(etcd.endpoint) as proxy, Client(etcd.endpoint, api=api) as other:
+        client = Client(proxy.endpoint, api=api, header_timeout=5)
+        proxy.hold(only=b"/v3/lease/grant" if api == "v3" else b"GET /v2", times=1)
+        job = Job(lambda: client.lock(name).acquire(timeout=20))
+        eventually(lambda: proxy.hits == 1)
+        closing = Job(client.close)
+        eventually(lambda: client._sessions.ctx.cancelled)
+        proxy.heal()
+        closing.result()
+        with pytest.raises(EtcdRecipesError):
+            job.result()
+        assert other.lock(name).acquire(timeout=3) is not None
+
+
+def test_one_ttl_is_one_session_however_it_is_written(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The queue goes by f"{ttl}", the table by the number: 2 and 2.0 are opened twice, and only one is closed.
+    both, real = threading.Barrier(2, timeout=0.3), Sessions._open
+
+    def open_(self: Sessions, ttl: float, ctx: Context) -> Session:
+        try:
+            both.wait()
+        except threading.BrokenBarrierError:
+            pass  # one by one: that is how it should be
+        return real(self, ttl, ctx)
+
+    monkeypatch.setattr(Sessions, "_open", open_)
+    jobs = [Job(lambda: client.session(20)), Job(lambda: client.session(20.0))]
+    first, second = (job.result() for job in jobs)
+    assert first is second
+
+
+def test_an_answer_after_the_deadline_does_not_bring_a_session_back(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = client.session(30)
+    until = session._deadline
+    monkeypatch.setattr(session._grant, "renew", lambda _, **__: Renewal(60, None))
+    with pytest.raises(DeadlineExceeded):
+        session._renew(Context(0))
+    assert session._deadline == until

@@ -24,6 +24,7 @@ from etcd_recipes import (
 from etcd_recipes.testing import EtcdCluster, EtcdProcess, FaultProxy
 from tests.recipes.below import below, naming
 from tests.recipes.operator import remove, revoke
+from tests.recipes.strikes import Interrupted, struck
 from tests.tools import Job, child, eventually
 
 MakeClient = Callable[..., Client]
@@ -592,3 +593,23 @@ def test_entering_twice_and_leaving_without_entering_say_what_to_do(
 def test_what_others_write_below_the_name_does_no_harm(client: Client, name: str) -> None:
     with client.lock(f"{name}/deeper"), client.double_barrier(name, parties=1, timeout=5):
         pass
+
+
+def test_a_signal_while_a_barrier_is_given_up_leaves_no_party_behind(
+    client: Client, other: Client, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # `_remove` likewise: a party that nobody is stays, and the next round counts on it.
+    struck(monkeypatch, client._sessions.store, "delete", Interrupted())
+    with pytest.raises(Interrupted):
+        client.double_barrier(name, parties=2).enter(timeout=0.2)
+    eventually(lambda: below(other, f"{name}/parties") == [], 3, "the removal of the party")
+
+
+def test_leaving_with_a_bad_timeout_leaves_nobody_stranded(client: Client, name: str) -> None:
+    barrier = client.double_barrier(name, parties=1)
+    barrier.enter(timeout=5)
+    with pytest.raises(ValueError, match="timeout"):
+        barrier.leave(timeout=-1)
+    assert barrier.is_inside()
+    barrier.leave(timeout=5)
+    assert below(client, name) == []

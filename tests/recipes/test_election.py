@@ -24,7 +24,7 @@ from etcd_recipes import (
 )
 from etcd_recipes.testing import EtcdProcess, FaultProxy
 from tests.recipes.below import naming
-from tests.recipes.operator import remove, revoke, write
+from tests.recipes.operator import TAKES_A_PLACE, remove, revoke, write
 from tests.requests_seen import requests_seen
 from tests.tools import Job, child, eventually
 
@@ -290,3 +290,25 @@ def test_many_terms_never_overlap_and_tokens_grow(make_client: MakeClient, name:
         job.result(40)
     assert len(tokens) == 32
     assert tokens == sorted(set(tokens))
+
+
+@pytest.mark.parametrize("reply", ["lost", "late"])
+def test_a_place_is_held_no_longer_than_its_key_lives(
+    make_client: MakeClient, other: Client, etcd: EtcdProcess, name: str, api: str, reply: str
+) -> None:
+    # v2: while the place is asked for, a renewal refreshes nothing, and yet it moves the deadline: the key ends
+    # before that, and two lead.
+    with FaultProxy(etcd.endpoint) as proxy:
+        client = make_client(proxy.endpoint, header_timeout=2.4)
+        election = client.election(name, value="same", ttl=3)
+        if reply == "lost":
+            proxy.blackhole(requests=False, only=TAKES_A_PLACE[api], times=1)
+        else:
+            proxy.delay(1.6, only=TAKES_A_PLACE[api], times=1)
+        term = election.campaign(timeout=10)
+        assert proxy.hits == 1
+        proxy.blackhole()
+        second = other.election(name).campaign(timeout=10)
+        overlap = term.remaining()
+        assert second.is_held
+        assert overlap == 0.0, f"two leaders, for {overlap:.1f} s more"

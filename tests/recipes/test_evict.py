@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import pytest
 
-from etcd_recipes import Client, LockLost, RecipeError
+from etcd_recipes import Client, EtcdRecipesError, LockLost, RecipeError
 from etcd_recipes.core.v3 import Op, Txn
-from etcd_recipes.testing import EtcdProcess
+from etcd_recipes.testing import EtcdProcess, FaultProxy
 from tests.recipes.everything import FIRST, NEXT
 from tests.tools import Job, child, eventually
 
@@ -85,6 +85,25 @@ def test_what_is_no_contender_of_the_line_is_refused(client: Client, name: str) 
             client.lock(name).evict(there)
         with pytest.raises(TypeError, match="Contender"):
             client.lock(name).evict(hold)  # type: ignore[arg-type]
+
+
+def test_an_eviction_that_failed_ends_nothing_in_silence(
+    make_client: MakeClient, other: Client, etcd: EtcdProcess, name: str, api: str
+) -> None:
+    # v2: `delete` gives up the refreshing of a key of this process first; when it then fails, the key expires
+    # under a holder that still holds.
+    with FaultProxy(etcd.endpoint) as proxy:
+        client = make_client(proxy.endpoint, header_timeout=0.3)
+        lock = client.lock(name, ttl=2)
+        hold, holder = lock.acquire(), lock.holder()
+        assert hold is not None
+        assert holder is not None
+        proxy.reset(only=b"DELETE /v2" if api == "v2" else b"request_delete_range")
+        with pytest.raises(EtcdRecipesError):
+            lock.evict(holder, timeout=0.3)
+        proxy.heal()
+        second = other.lock(name).acquire(timeout=2.5)  # longer than the ttl
+        assert second is None or not hold.is_held, "two hold"
 
 
 # -- the guard --------------------------------------------------------------------------------------

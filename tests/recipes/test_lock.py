@@ -24,8 +24,10 @@ from etcd_recipes import (
     NotHeld,
     SessionLost,
 )
+from etcd_recipes.core import runtime
 from etcd_recipes.testing import EtcdCluster, EtcdProcess, FaultProxy
 from tests.recipes.operator import TAKES_A_PLACE, remove, revoke
+from tests.recipes.strikes import Interrupted, SoftTimeLimit, struck
 from tests.requests_seen import requests_seen
 from tests.tools import Job, child, eventually
 
@@ -713,3 +715,88 @@ def test_a_closed_client_lets_go_at_once(make_client: MakeClient, name: str) -> 
     assert hold is not None
     assert not hold.is_held
     assert not make_client().lock(name).locked()
+
+
+# -- signals that a program survives ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [Interrupted(), SoftTimeLimit()], ids=repr)
+def test_a_signal_while_the_line_is_left_leaves_nobody_in_it(
+    client: Client,
+    other: Client,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+) -> None:
+    # `_leave` goes on in the background after errors of the library only: the place stands, renewed, for ever.
+    with other.lock(name):
+        struck(monkeypatch, client._sessions.store, "delete", error)
+        with pytest.raises(type(error)):
+            client.lock(name).acquire(timeout=0.1)
+        eventually(lambda: other.lock(name).waiters() == (), 3, "the leaving")
+
+
+@pytest.mark.parametrize("error", [Interrupted(), RuntimeError("no thread")], ids=repr)
+def test_a_hold_that_could_not_be_made_is_held_by_nobody(
+    client: Client,
+    other: Client,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+) -> None:
+    # What strikes between the turn and the hold (a signal, a thread that cannot be started) leaves the key.
+    client.session()
+    struck(monkeypatch, runtime, "spawn_native", error)
+    with pytest.raises(type(error)):
+        client.lock(name, max_hold=60).acquire()
+    assert other.lock(name).acquire(timeout=3) is not None
+
+
+def test_a_signal_in_a_release_releases_all_the_same(
+    client: Client, other: Client, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Between the end of the hold and the request: it says that it was released, and the key stands for ever.
+    hold = client.lock(name).acquire()
+    assert hold is not None
+    struck(monkeypatch, hold.session, "forget", Interrupted())
+    with pytest.raises(Interrupted):
+        hold.release()
+    hold.release()
+    assert other.lock(name).acquire(timeout=3) is not None
+
+
+@pytest.mark.parametrize("where", ["before", "after"])
+def test_a_signal_about_the_delete_leaves_neither_key_nor_claim(
+    client: Client, name: str, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    lock = client.lock(name)
+    hold = lock.acquire()
+    assert hold is not None
+    if where == "before":
+        struck(monkeypatch, client._sessions.store, "delete", Interrupted())
+    else:
+        struck(monkeypatch, hold.session, "release", Interrupted())  # of the claim
+    with pytest.raises(Interrupted):
+        hold.release()
+    assert hold.lost._event.is_set()
+    assert lock.acquire(timeout=3) is not None, "the same process stands in the same key's queue"
+
+
+def test_a_signal_in_the_end_of_a_hold_reaches_those_who_wait_for_it(
+    client: Client, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold = client.lock(name, max_hold=60).acquire()
+    assert hold is not None
+    struck(monkeypatch, hold._watchdog, "forget", Interrupted())
+    with pytest.raises(Interrupted):
+        hold.release()
+    assert hold.lost._event.is_set()
+
+
+def test_a_release_with_a_bad_timeout_releases_nothing(client: Client, name: str) -> None:
+    hold = client.lock(name).acquire()
+    assert hold is not None
+    with pytest.raises(ValueError, match="timeout"):
+        hold.release(timeout=-1)
+    assert hold.is_held
+    assert hold.release()

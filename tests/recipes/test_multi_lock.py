@@ -21,6 +21,7 @@ from etcd_recipes.core import runtime
 from etcd_recipes.core.v3 import Op
 from tests.recipes.below import below
 from tests.recipes.operator import remove
+from tests.recipes.strikes import Interrupted, struck
 from tests.tools import Job, eventually
 
 MakeClient = Callable[..., Client]
@@ -181,3 +182,17 @@ def test_names_that_make_no_sense_are_refused(client: Client) -> None:
         client.multi_lock(["a", "b/"])
     with pytest.raises(TypeError, match="is a str"):
         client.multi_lock(["a", 1])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("verb", ["_finish", "release"])
+def test_a_signal_in_a_release_releases_all_of_them(
+    client: Client, other: Client, name: str, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    names = [f"{name}-a", f"{name}-b"]
+    hold = client.multi_lock(names).acquire()
+    assert hold is not None
+    struck(monkeypatch, hold if verb == "_finish" else hold._holds[1], verb, Interrupted())
+    with pytest.raises(Interrupted):
+        hold.release()
+    assert not hold.is_held
+    assert other.multi_lock(names).acquire(timeout=3) is not None
