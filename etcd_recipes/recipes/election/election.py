@@ -121,7 +121,7 @@ class Election:
         lies between is not known, and it goes on with what is now.
 
         It ends with the error of `timeout` or `ctx`, or with Cancelled when the client is closed. One list
-        and one watch; nothing is polled.
+        and one watch; a list more each minute, so that what a watch missed does not stay missed.
         """
         nothing_yet = object()
         last: object = nothing_yet
