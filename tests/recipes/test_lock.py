@@ -26,6 +26,7 @@ from etcd_recipes import (
 )
 from etcd_recipes.core import runtime
 from etcd_recipes.testing import EtcdCluster, EtcdProcess, FaultProxy
+from tests.recipes.below import below
 from tests.recipes.operator import TAKES_A_PLACE, remove, revoke
 from tests.recipes.strikes import Interrupted, SoftTimeLimit, struck
 from tests.requests_seen import requests_seen
@@ -529,6 +530,26 @@ def test_a_late_copy_of_a_join_does_not_block_the_line(
         # On v2 nobody can know of it; nobody refreshes it either, so it ends with its ttl.
         assert time.monotonic() - begun < (3 / 3 + 1.0 if api == "v3" else 3 + 1.5)
         assert client.session().is_alive, "swept, not expired"
+
+
+def test_a_late_copy_of_a_leaving_does_not_remove_a_later_hold(
+    make_client: MakeClient, other: Client, etcd: EtcdProcess, name: str, api: str
+) -> None:
+    # v3: `withdraw` compares the lease and names no incarnation: a copy that a stopped member carries out late
+    # takes the key of a hold that the same session has made since, and two hold for up to ttl/3.
+    leaves = b"request_delete_range" if api == "v3" else b"DELETE /v2"
+    with FaultProxy(etcd.endpoint) as late, FaultProxy(late.endpoint) as deaf:
+        client = make_client(deaf.endpoint)
+        client.session()
+        deaf.blackhole(requests=False, only=TAKES_A_PLACE[api], times=1)
+        late.hold(only=leaves, times=1)
+        assert client.lock(name).acquire(timeout=0.2) is None
+        eventually(lambda: late.hits == 1 and below(other, name) == [], 10, "the leaving")
+        hold = client.lock(name).acquire(timeout=5)
+        assert hold is not None
+        late.heal()
+        second = other.lock(name).acquire(timeout=1)
+        assert second is None or not hold.is_held, "two hold"
 
 
 def test_a_release_that_etcd_does_not_confirm_is_completed_later(

@@ -4,7 +4,8 @@ Why each may be sent twice
     create, join      a second copy finds the key and changes nothing (compare create_revision == 0)
     replace, swap     a second copy finds a later change, maybe its own (compare mod_revision == modified)
     delete            a second copy finds another incarnation (compare create_revision == created)
-    withdraw          a second copy finds no key under that lease
+    withdraw          as delete: it names the incarnation that it has read. (A copy that named the lease alone,
+                      and arrived late, would take the key of a hold that the same session has made since.)
     grant             the lease id is ours, drawn at random: "exists already" is success
 
 A copy that arrives *late*, after its key was deleted again, is the one thing this cannot undo: it makes a
@@ -140,8 +141,9 @@ class V3Store:
         )
 
     def withdraw(self, key: str, grant: Grant, ctx: Context) -> bool:
-        """One transaction."""
-        return self._delete_if(Compare.lease(key) == grant.id, key, f"withdraw key {key!r}", ctx)
+        """A read, and a transaction that deletes what was read, and no later incarnation."""
+        there = self.get(key, ctx)
+        return there is not None and there.lease == grant.id and self.delete(there, ctx)
 
     def _delete_if(self, condition: Compare, key: str, what: str, ctx: Context) -> bool:
         result, _ = self._txn([condition], [Op.delete(key)], [], what, ctx)
