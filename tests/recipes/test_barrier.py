@@ -72,7 +72,7 @@ def test_no_release_waits_for_etcds_100_ms_loop(
         assert job.ended_at is not None
         took.append(job.ended_at - began)
     # In that loop a release is told after 50 ms in the middle.
-    assert sorted(took)[3] < 0.03
+    assert sorted(took)[5] < 0.03
 
 
 def test_a_wait_ends_by_its_timeout_its_cancel_and_its_callers_deadline(

@@ -16,7 +16,7 @@ from etcd_recipes.coordination import follow
 from etcd_recipes.core.v3 import horizon
 from etcd_recipes.testing import EtcdProcess, FaultProxy
 from tests.recipes.operator import remove, revoke
-from tests.recipes.struck import Interrupted, struck
+from tests.recipes.strikes import Interrupted, struck
 from tests.recipes.test_registry import addresses
 from tests.tools import Job, eventually
 
