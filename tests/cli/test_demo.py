@@ -86,7 +86,7 @@ def tells_the_story(lines: str) -> None:
 def test_an_etcd_that_was_given_is_used_and_left_as_it_was(tmp_path: Path) -> None:
     with EtcdProcess() as etcd, Client(etcd.endpoint) as client:
         client.v3.kv.put("theirs", "stays")
-        arguments = ("--endpoints", etcd.endpoint, "--workers", "2", "--jobs", "6", "--ttl", "2")
+        arguments = ("--endpoints", etcd.endpoint, "--workers", "4", "--jobs", "6", "--ttl", "2")
         with demo(tmp_path, *arguments) as running:
             running.wait_for_line("LEADS")
             ended = running.end()
