@@ -8,6 +8,10 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 NEEDS := import sys; sys.exit(sys.version_info < (3, 11))
 
+# Some environments tell Python to keep no compiled code: then each of the many processes of the tests would
+# compile the package, and each worker all the tests.
+COMPILED := PYTHONDONTWRITEBYTECODE=
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test soak lint docs bench clean
 .DELETE_ON_ERROR:
@@ -19,10 +23,10 @@ demo: .venv/.runtime  ## workers, locks and an election on a real etcd, with cra
 	@$(BIN)/etcd-recipes demo $(ARGS)
 
 test: .venv/.dev  ## all tests, against real servers
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(COMPILED) $(BIN)/python -m pytest $(ARGS)
 
 soak: .venv/.dev  ## the tests that have a long form, in their long form
-	@ETCD_RECIPES_LONG=1 $(BIN)/python -m pytest --timeout=7200 $(ARGS)
+	@$(COMPILED) ETCD_RECIPES_LONG=1 $(BIN)/python -m pytest --timeout=7200 $(ARGS)
 
 lint: .venv/.dev  ## style, types, and the rules between the floors
 	@$(BIN)/ruff check .

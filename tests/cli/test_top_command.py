@@ -55,9 +55,13 @@ class OnTerminal:
         colours = re.compile(r"\x1b\[[0-9;]*m")
         eventually(lambda: part in colours.sub("", self.read()), 15, f"{part!r} on the page")
 
-    def see_anew(self, part: str) -> None:
+    def forget(self) -> None:
+        """Forget what was written until now."""
         self.read()
         self.text = ""
+
+    def see_anew(self, part: str) -> None:
+        self.forget()
         self.see(part)
 
     def type(self, keys: str) -> None:
@@ -128,8 +132,9 @@ def test_it_lives_is_stopped_goes_on_and_quits(
             eventually(lambda: terminal.state() == "T")
             terminal.read()
             as_before(terminal)
+            terminal.forget()
             terminal.signal(signal.SIGCONT)
-            terminal.see_anew(INSIDE)
+            terminal.see(INSIDE)
 
             proxy.refuse()
             terminal.see("s old: no etcd endpoint answered")

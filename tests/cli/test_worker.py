@@ -93,7 +93,7 @@ def test_a_worker_that_is_told_to_leaves_at_once_and_leaves_nothing(
         assert worker.process.wait(5) == 0
         left = {kv.key.decode() for kv in client.v3.kv.range(role.prefix, prefix=True).kvs}
         assert not {key for key in left if "/work/jobs/" not in key and "/work/handed" not in key}
-        assert set(client.v3.lease.list()) == leases
+        assert set(client.v3.lease.list()) <= leases  # of others, which may have ended meanwhile
 
 
 def test_a_worker_that_nobody_listens_to_leaves(role: Role, start) -> None:
