@@ -12,6 +12,7 @@ from etcd_recipes import Client
 from etcd_recipes.testing import EtcdProcess, FaultProxy, find_etcdctl
 from tests.cli.looking import Cli
 from tests.cli.running import ME, environment, running
+from tests.tools import eventually
 
 
 def test_discover_once(client: Client, cli: Cli, name: str) -> None:
@@ -99,14 +100,16 @@ def test_a_reader_that_goes_away_is_no_error(etcd: EtcdProcess, client: Client, 
     for number in range(3):
         client.v3.kv.put(name, str(number))
     command = " ".join([*ME, "watch", name, "--rev", str(first), "|", "head", "-1"])
-    done = subprocess.run(
+    with subprocess.Popen(
         ["sh", "-c", command],
         env=environment(etcd.endpoint),
-        capture_output=True,
-        timeout=20,
-        check=True,
-    )
-    assert (done.stdout, done.stderr) == (f"{first}\tPUT\t{name}\t1\n".encode(), b"")
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as done:
+        # It learns of that when it writes the next line.
+        eventually(lambda: client.v3.kv.put(name, "more") and done.poll() is not None, 20)
+        out, err = done.communicate()
+    assert (done.returncode, out, err) == (0, f"{first}\tPUT\t{name}\t1\n".encode(), b"")
 
 
 # -- server ------------------------------------------------------------------------------------------------

@@ -93,8 +93,8 @@ def test_an_operator_may_let_two_in_for_a_while() -> None:
     robbed = lost("a", 1, believed=2.9, promised=4.0, told=3.0)
     robbed = replace(robbed, taken=2.0, taken_by=50)
     assert not found(robbed, stay("b", 2.1, 4, place=2))
-    assert found(replace(robbed, believed=4.6, told=4.7), stay("b", 2.1, 4, place=2)) == {"notice"}
-    assert not found(replace(robbed, believed=4.6, told=4.7, pause=0.8), stay("b", 2.1, 4, place=2))
+    assert found(replace(robbed, believed=5.6, told=5.7), stay("b", 2.1, 4, place=2)) == {"notice"}
+    assert not found(replace(robbed, believed=5.6, told=5.7, pause=0.8), stay("b", 2.1, 4, place=2))
 
 
 def test_one_whose_place_was_taken_before_it_went_in_is_refused() -> None:
