@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -59,7 +60,7 @@ class Loss:
         return self.is_set()
 
 
-class Handle(Mirror[S], Generic[S]):
+class Handle(Mirror[S], ABC, Generic[S]):
     """What an owner has in hand while something is held. ``async with`` cancels its body when it is lost."""
 
     def __init__(self, handle: S, calls: Calls) -> None:
@@ -130,8 +131,9 @@ class Handle(Mirror[S], Generic[S]):
         return max(1.0, self._ttl / 3)
 
     @property
+    @abstractmethod
     def _ttl(self) -> float:
-        raise NotImplementedError
+        """Seconds of the lease that it rests on."""
 
     # -- the body ----------------------------------------------------------------------------------------------
 
