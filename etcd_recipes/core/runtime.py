@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import _thread
 import atexit
+import functools
 import os
 import random
 import sys
@@ -130,7 +131,7 @@ class NativeEvent:
 
     def __init__(self) -> None:
         self._flag = False
-        self._sleepers: list[threading.Lock] = []
+        self._sleepers: list[Callable[[], object]] = []  # each wakes one
 
     def is_set(self) -> bool:
         return self._flag
@@ -139,7 +140,7 @@ class NativeEvent:
         self._flag = True
         while self._sleepers:
             try:
-                self._sleepers.pop().release()
+                self._sleepers.pop()()
             except IndexError:
                 break  # another thread was faster
 
@@ -152,14 +153,15 @@ class NativeEvent:
         # Of the system on the system's threads; under gevent a greenlet's is gevent's, whatever sets it.
         sleeper: Any = _native("allocate_lock")() if is_guest() else threading.Lock()
         sleeper.acquire()
-        self._sleepers.append(sleeper)
+        wake = _waker(sleeper)
+        self._sleepers.append(wake)
         # A `set` between the first look and here has not seen this sleeper; one from here on has.
         until = None if timeout is None else time.monotonic() + timeout
         while not self.is_set() and not sleeper.acquire(timeout=_slice(until)):
             if until is not None and time.monotonic() >= until:
                 break
         with suppress(ValueError):
-            self._sleepers.remove(sleeper)
+            self._sleepers.remove(wake)
         return self.is_set()
 
 
@@ -254,6 +256,18 @@ def original(module: str, name: str) -> Any:
     if is_guest():
         return sys.modules["gevent.monkey"].get_original(module, name)
     return getattr(sys.modules[module], name)
+
+
+def _waker(sleeper: Any) -> Callable[[], object]:
+    """Give what wakes the one who waits for this lock, from whichever thread it is called.
+
+    A greenlet's lock that a guest releases wakes nobody before gevent 26.8: it is the loop that is to do so.
+    """
+    if _monkey() is None or is_guest():
+        wake: Callable[[], object] = sleeper.release
+        return wake
+    loop = sys.modules["gevent.hub"].get_hub().loop
+    return functools.partial(loop.run_callback_threadsafe, sleeper.release)
 
 
 class _Guest:

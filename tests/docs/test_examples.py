@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ def test_the_examples_of_a_page_run(page: str, etcd: EtcdProcess) -> None:
     for example in examples:
         example.evaluate()
     for value in document.namespace.values():
-        if isinstance(value, Client):
+        if isinstance(value, Client | sqlite3.Connection):
             value.close()
 
 

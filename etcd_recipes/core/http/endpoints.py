@@ -44,9 +44,9 @@ def _parse(text: str, secure: bool) -> str:
     try:
         url = parse_url(text if has_scheme else f"{'https' if secure else 'http'}://{text}")
     except LocationParseError:
-        raise ValueError(
-            f"{text!r} is not a URL; expected for example 'http://127.0.0.1:2379'"
-        ) from None
+        url = None
+    if url is None or " " in text or not text.isprintable():  # older urllib3 let spaces pass
+        raise ValueError(f"{text!r} is not a URL; expected for example 'http://127.0.0.1:2379'")
     if url.scheme not in ("http", "https") or not url.host:
         raise ValueError(
             f"{text!r} is not an http or https URL; expected for example 'http://127.0.0.1:2379'"
