@@ -184,6 +184,7 @@ def test_keys_are_read_and_written(connect: Connect, name: str) -> None:
             assert [entry.text for entry in found.kvs] == ["1", "2"]
             pages = kv.pages(f"{name}/", prefix=True, page_size=1, timeout=5)
             assert [page.kvs[0].text async for page in pages] == ["1", "2"]
+            assert pages._ctx.deadline is None  # the timeout is for each page, not for all of them
             async for entry in kv.scan(f"{name}/", prefix=True, page_size=1):
                 assert entry.text == "1"
                 break  # it may be left
