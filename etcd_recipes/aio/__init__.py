@@ -10,7 +10,7 @@ from etcd_recipes.aio.barriers import Barrier, DoubleBarrier, Latch
 from etcd_recipes.aio.client import Client
 from etcd_recipes.aio.election import Background, Election, Leadership, Term
 from etcd_recipes.aio.hold import Hold, Loss, MultiHold, WriteHold
-from etcd_recipes.aio.kv import KV, Watcher, Watching
+from etcd_recipes.aio.kv import KV, PendingTxn, Watcher, Watching
 from etcd_recipes.aio.locks import (
     Lock,
     MultiLock,
@@ -41,6 +41,7 @@ __all__ = [
     "MultiHold",
     "MultiLock",
     "Opening",
+    "PendingTxn",
     "RWLock",
     "ReadLock",
     "Registration",

@@ -78,7 +78,6 @@ class Client(Mirror[Blocking]):
     def _stand_on(self, blocking: Blocking, *, is_ours: bool) -> None:
         super().__init__(blocking, Calls(blocking._default_timeout))
         self._is_ours = is_ours
-        self.kv = KV(blocking.v3.kv, self._calls)
 
     @classmethod
     def wrap(cls, client: Blocking) -> Self:
@@ -110,6 +109,11 @@ class Client(Mirror[Blocking]):
     def blocking(self) -> Blocking:
         """The client that this one stands on."""
         return self._sync
+
+    @property
+    def kv(self) -> KV:
+        """The keys of the v3 API; see ``client.v3.kv`` of the blocking client."""
+        return KV(self._sync.v3.kv, self._calls)
 
     @property
     def endpoints(self) -> tuple[str, ...]:

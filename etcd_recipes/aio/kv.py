@@ -1,26 +1,44 @@
-"""Keys and watches of the v3 API, awaitable: the few verbs that programs with recipes need."""
+"""Keys and watches of the v3 API, awaitable."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from etcd_recipes.aio.calls import Calls
 from etcd_recipes.aio.mirror import Mirror, Opening, requesting
+from etcd_recipes.aio.stream import Stream
 from etcd_recipes.core.context import Context
 from etcd_recipes.core.errors import ContextError
 from etcd_recipes.core.v3 import api, watcher
 from etcd_recipes.core.v3 import kv as sync
 from etcd_recipes.core.v3.assembly import EventBatch
-from etcd_recipes.core.v3.values import Event
+from etcd_recipes.core.v3.txn import Condition, Txn
+from etcd_recipes.core.v3.values import Event, KeyValue, RangeResult, TxnResult
 
-__all__ = ["KV", "Watcher", "Watching", "watching"]
+__all__ = ["KV", "PendingTxn", "Watcher", "Watching", "watching"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+def _walking(
+    method: Callable[Concatenate[sync.KV, P], Iterator[T]],
+) -> Callable[Concatenate[KV, P], Stream[T]]:
+    """Make a method whose values come one after the other, for ``async for``, each within its `timeout`."""
+    run: Callable[..., Iterator[T]] = method
+
+    @functools.wraps(method)
+    def walk(self: KV, /, *args: P.args, **kwargs: P.kwargs) -> Stream[T]:
+        options: dict[str, Any] = dict(kwargs)
+        ctx = options.pop("ctx", None)
+        return Stream(partial(run, self._sync, *args, **options), self._calls, None, ctx)
+
+    return walk
 
 
 class KV(Mirror[sync.KV]):
@@ -31,6 +49,69 @@ class KV(Mirror[sync.KV]):
     range = requesting(sync.KV.range)
     delete = requesting(sync.KV.delete)
     txn = requesting(sync.KV.txn)
+    compact = requesting(sync.KV.compact)
+
+    def when(self, *compare: Condition) -> PendingTxn:
+        """Begin a transaction that is carried out if all these conditions hold; see the blocking one. No request.
+
+        ``await kv.when(hold.guard).then(Op.put("b", "2")).commit()``.
+        """
+        return PendingTxn(compare, _kv=self)
+
+    pages = _walking(sync.KV.pages)
+
+    def scan(
+        self,
+        key: str | bytes,
+        range_end: str | bytes | None = None,
+        *,
+        prefix: bool = False,
+        page_size: int = 1000,
+        revision: int = 0,
+        keys_only: bool = False,
+        serializable: bool = False,
+        timeout: float | None = None,
+        ctx: Context | None = None,
+    ) -> AsyncIterator[KeyValue]:
+        """Give the keys of a range one after the other, for ``async for``, all at one revision.
+
+        They are read by `pages`, whose arguments and errors these are: memory holds one page at a time.
+        """
+        pages = self.pages(
+            key,
+            range_end,
+            prefix=prefix,
+            page_size=page_size,
+            revision=revision,
+            keys_only=keys_only,
+            serializable=serializable,
+            timeout=timeout,
+            ctx=ctx,
+        )
+        return _keys_of(pages)
+
+
+async def _keys_of(pages: AsyncIterator[RangeResult]) -> AsyncGenerator[KeyValue, None]:
+    async for page in pages:
+        for kv in page.kvs:
+            yield kv
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class PendingTxn(Txn):
+    """A `Txn` that knows its client: what ``kv.when(...)`` gives; `then` and `otherwise` add to it."""
+
+    _kv: KV = field(kw_only=True, compare=False)
+
+    async def commit(
+        self,
+        *,
+        replay: bool = False,
+        timeout: float | None = None,
+        ctx: Context | None = None,
+    ) -> TxnResult:
+        """Carry it out, as ``kv.txn`` does; it may be committed again: each is a transaction of its own."""
+        return await self._kv.txn(self, replay=replay, timeout=timeout, ctx=ctx)
 
 
 class Watcher(Mirror[watcher.Watcher]):
@@ -43,6 +124,11 @@ class Watcher(Mirror[watcher.Watcher]):
     def revision(self) -> int:
         """The revision up to which everything was given: ``start_revision=revision + 1`` goes on from there."""
         return self._sync.revision
+
+    @property
+    def is_closed(self) -> bool:
+        """True when it gives no more events."""
+        return self._sync.is_closed
 
     async def next(self, *, timeout: float | None = None, ctx: Context | None = None) -> Event:
         """Wait for the next event; without `timeout` (seconds) or `ctx` for ever. See the blocking one."""

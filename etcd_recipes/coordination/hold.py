@@ -75,12 +75,12 @@ class Hold(Handle):
 
         The transaction then does what it is to do only while nobody else can hold; otherwise it is not
         carried out (`succeeded` is False). It may be asked for at any time, and decides when etcd decides.
-        No request. RecipeError on v2, which has no transactions.
+        No request. RecipeError where there are no transactions: on v2, and with a NoEtcd.
         """
         if not self._store.transactions:
             raise RecipeError(
-                "etcd's v2 API has no transactions, so a write cannot be guarded by a hold there: hand "
-                "hold.token to whatever you write to, and have it refuse lower ones"
+                "this client has no transactions, as those of etcd's v3 API are, so a write cannot be guarded "
+                "by a hold: hand hold.token to whatever you write to, and have it refuse lower ones"
             )
         return Guard(self.key, self._entry.created)
 

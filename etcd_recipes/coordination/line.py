@@ -62,7 +62,7 @@ _BLINK = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A place at the head of a line: what a Hold is made of. `waited`: it was not there from the first."""
+    """A place at the head of a line: what a Hold is made of. `waited`: others may have left it since it was taken."""
 
     session: Session
     claim: Claim
@@ -416,8 +416,12 @@ class _Visit:
 
     def turn(self, standing: Standing) -> Turn:
         """Give what the place at the head is."""
-        assert standing.mine is not None
-        return Turn(self.session, self.claim, standing.mine, standing.revision, self.waited)
+        mine = standing.mine
+        assert mine is not None
+        # Who was ahead is read later than the place is taken, on v2 and after a lost reply: somebody who is not
+        # there any more may have been there.
+        waited = self.waited or mine.created < standing.revision
+        return Turn(self.session, self.claim, mine, standing.revision, waited)
 
     def note(self, standing: Standing) -> None:
         """Remember what a join answered, and have the session look after the place."""

@@ -16,6 +16,7 @@ from etcd_recipes.coordination.watchdog import Watchdog
 from etcd_recipes.core import retry, runtime
 from etcd_recipes.core.context import Context, check_timeout, limit
 from etcd_recipes.core.errors import ContextError, SessionLost
+from etcd_recipes.core.log import event_logger
 from etcd_recipes.core.store import Store
 
 __all__ = ["Sessions", "check_ttl"]
@@ -62,11 +63,16 @@ class Sessions:
     def _open(self, ttl: float, ctx: Context) -> Session:
         last: list[BaseException] = []
         opening = ctx.child(self.default_timeout)
+
+        def failed(error: BaseException) -> None:
+            last.append(error)
+            event_logger("session").warning("session.not_opened", ttl=ttl, error=str(error))
+
         try:
             return retry.OPENING.run(
                 opening,
                 lambda: Session(self.store, ttl, opening, self._watchdog),
-                on_failure=last.append,
+                on_failure=failed,
             )
         except ContextError:
             if ctx.done or not last:

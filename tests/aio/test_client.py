@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 import etcd_recipes
-from etcd_recipes import Client, DeadlineExceeded, SessionLost, aio
+from etcd_recipes import Client, DeadlineExceeded, RecipeError, SessionLost, aio
 from etcd_recipes.aio.calls import REQUESTS_AT_ONCE
-from etcd_recipes.testing import EtcdProcess, FaultProxy
+from etcd_recipes.core.v3 import Watcher
+from etcd_recipes.core.v3.kv import KV
+from etcd_recipes.testing import EtcdProcess, FaultProxy, NoEtcd
 from tests.aio.test_lock import line, until
 from tests.tools import Job, child
 
@@ -86,6 +88,22 @@ def test_a_wrapped_client_stays_open(operator: Client, name: str) -> None:
                 assert hold.session is operator.session()
                 assert operator.lock(name).locked()
         assert operator.lock(name).acquire(blocking=False)
+
+    asyncio.run(main())
+
+
+def test_a_client_without_an_etcd_is_wrapped_as_well() -> None:
+    async def main() -> None:
+        with NoEtcd() as blocking, blocking.another() as rival:
+            client = aio.Client.wrap(blocking)
+            async with client.lock("a") as hold:
+                assert rival.lock("a").locked()
+                with pytest.raises(RecipeError, match=r"no transactions.*hold\.token"):
+                    _ = hold.guard
+            for needs_etcd in (lambda: client.kv.get("a"), lambda: client.watch("a").__anext__()):
+                with pytest.raises(RecipeError, match="NoEtcd"):
+                    await needs_etcd()
+            await client.close()
 
     asyncio.run(main())
 
@@ -163,12 +181,14 @@ MIRRORS = [
     for each in aio.__all__
     if isinstance(getattr(etcd_recipes, each, None), type)
 ]
+MIRRORS += [(KV, aio.KV), (Watcher, aio.Watcher)]
 NOT_MIRRORED = {
     "Client": {"session", "v2"},  # and v3: reached by client.blocking
     "Latch": {"count"},  # a property that asks etcd: remaining()
     "DoubleBarrier": {"is_inside"},
     "Discovery": {"wait_until_known"},
     "InstanceEvents": {"take", "wake"},
+    "Watcher": {"unread"},
 }
 INTERNAL = {"after_fork_in_child", "forfeit"}
 OF_THE_OBJECT = {"name", "names", "key", "keys", "token", "tokens", "lost", "parties", "value"}

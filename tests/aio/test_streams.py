@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from etcd_recipes import Cancelled, Client, DeadlineExceeded, aio
+from etcd_recipes import Cancelled, Client, DeadlineExceeded, FutureRevision, aio
 from tests.aio.test_lock import block_until, until
 
 Connect = Callable[..., aio.Client]
@@ -182,6 +182,29 @@ def test_keys_are_read_and_written(connect: Connect, name: str) -> None:
             assert done.succeeded
             found = await kv.range(f"{name}/", prefix=True, timeout=5)
             assert [entry.text for entry in found.kvs] == ["1", "2"]
+            pages = kv.pages(f"{name}/", prefix=True, page_size=1, timeout=5)
+            assert [page.kvs[0].text async for page in pages] == ["1", "2"]
+            assert pages._ctx.deadline is None  # the timeout is for each page, not for all of them
+            async for entry in kv.scan(f"{name}/", prefix=True, page_size=1):
+                assert entry.text == "1"
+                break  # it may be left
+            with pytest.raises(ValueError, match="page_size"):  # now, not at the first step
+                kv.scan(name, page_size=0)
+            pages = kv.pages(name, timeout=0)  # each page has this time
+            with pytest.raises(DeadlineExceeded):
+                await anext(pages)
             assert (await kv.delete(f"{name}/", prefix=True)).deleted == 2
+
+            ours = (
+                kv.when(Compare.version(name) == 0).then(Op.put(name, "x")).otherwise(Op.get(name))
+            )
+            assert (await ours.commit(timeout=5)).succeeded
+            again = await ours.commit()
+            assert not again.succeeded
+            assert again.responses[0].kvs[0].text == "x"
+            async with client.lock(name) as hold:
+                assert (await kv.when(hold.guard).then(Op.delete(name)).commit()).succeeded
+            with pytest.raises(FutureRevision):
+                await kv.compact(again.revision + 1000)
 
     asyncio.run(main())

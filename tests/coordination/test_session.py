@@ -173,12 +173,17 @@ def test_a_hold_made_on_a_session_that_ends_just_then_is_lost_for_all_to_see(
         hold.check()
 
 
-def test_an_unreachable_etcd_is_reported_within_the_default_timeout() -> None:
+def test_an_unreachable_etcd_is_reported_within_the_default_timeout(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     begun = time.monotonic()
     with Client("http://127.0.0.1:9", default_timeout=0.5) as client:
         with pytest.raises(ClusterError, match="refused"):
             client.lock("x").acquire()
         assert time.monotonic() - begun < 1.0
+    assert (
+        "session.not_opened" in caplog.text
+    )  # as soon as the first attempt has failed, not at the end
 
 
 def test_renewals_cost_one_request_in_a_third_of_the_ttl_whatever_is_held() -> None:

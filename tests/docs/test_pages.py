@@ -51,6 +51,17 @@ def test_every_guarantee_cites_a_test() -> None:
         assert CITED.search(section.partition("\n## ")[0]), section
 
 
+def test_every_recipe_leads_to_an_explanation_and_every_explanation_is_led_to() -> None:
+    pages = {page.name: page.read_text() for page in (DOCS / "recipes").glob("*.md")}
+    led_to = {
+        name: set(re.findall(r"\]\(\.\./explanation/(.+?\.md)", text))
+        for name, text in pages.items()
+    }
+    assert all(led_to.values()), led_to
+    there = {page.name for page in (DOCS / "explanation").glob("*.md")}
+    assert set.union(*led_to.values()) == there
+
+
 def test_the_ttl_table_follows_from_its_formula() -> None:
     page = DOCS / "howto" / "ttl.md"
     document = Sybil(parsers=[CodeBlockParser("python", lambda _: None)]).parse(page)

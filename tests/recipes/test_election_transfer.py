@@ -142,11 +142,12 @@ def test_neither_a_killed_candidate_is_waited_for_nor_does_a_stopped_leader_thin
     ):
         assert leader.read() == "leading"
         eventually(lambda: "child" in values(client, name), 15, "the candidate")
+        [_, _, last] = client.election(name).candidates()
+        assert last.value == "child"
         leader.signal(signal.SIGSTOP)
         doomed.signal(signal.SIGKILL)
         doomed.wait()
         handed = Job(lambda: term.transfer("child", timeout=15))
-        eventually(lambda: values(client, name) == ["child", "b"])  # it stepped aside
         with client.election(f"{name}-stopped").campaign(timeout=8):
             leader.signal(signal.SIGCONT)
             assert leader.read() == [False, True]
@@ -154,6 +155,7 @@ def test_neither_a_killed_candidate_is_waited_for_nor_does_a_stopped_leader_thin
             assert leader.wait() == 0
         assert handed.result() is False
     with resigning(b):
+        assert b.result()._entry.created > last.token  # it had stepped aside
         assert no_note(client, name)
 
 
@@ -242,6 +244,30 @@ def test_only_who_has_waited_asks_for_a_note(
     assert (requests_seen(etcd.endpoint) - before)["Range"] == 1
 
 
+def test_one_that_learns_late_that_it_has_a_place_obeys_the_note(
+    make_client: MakeClient, client: Client, etcd: EtcdProcess, name: str, api: str
+) -> None:
+    # On v2 a place is taken by one request and the line is read by the next; on v3 the answer to both may be lost.
+    with FaultProxy(etcd.endpoint) as proxy:
+        term = client.election(name).campaign("a", timeout=5)
+        late = make_client(proxy.endpoint, header_timeout=None)
+        late.session()
+        if api == "v3":
+            proxy.lose_reply(only=TAKES_A_PLACE[api])
+        else:
+            proxy.hold(only=f"GET /v2/keys/{name}?".encode())
+        b = Job(lambda: late.election(name).campaign("b", timeout=20))
+        eventually(lambda: proxy.hits and "b" in values(client, name))
+        c = attempt(make_client(), name, "c")
+        handed = Job(lambda: term.transfer("c", timeout=10))
+        eventually(lambda: values(client, name) == ["b", "c"])
+        proxy.heal()
+        assert handed.result()
+        with resigning(c, b):
+            eventually(lambda: values(client, name) == ["c", "b"])
+            assert b.running
+
+
 @pytest.mark.only_v3
 def test_a_go_candidate_in_between_leads_first_and_keeps_its_key(
     client: Client, other: Client, etcd: EtcdProcess, name: str
@@ -307,10 +333,11 @@ def test_a_note_that_cannot_be_read_does_not_hold_up_the_next_leader(
     with FaultProxy(etcd.endpoint) as proxy, caplog.at_level(logging.WARNING, "etcd_recipes"):
         term = client.election(name).campaign("a", timeout=5)
         b = attempt(make_client(proxy.endpoint), name, "b")
-        proxy.garbage("body", only=naming(f"{name}.transfer", api))
+        proxy.reset(only=naming(f"{name}.transfer", api))
         term.resign()
+        eventually(lambda: "election.trouble" in caplog.text)  # and it goes on asking
+        proxy.garbage("body", only=naming(f"{name}.transfer", api), times=1)
         b.result().resign()
-        assert proxy.hits == 1
     assert "election.note_unreadable" in caplog.text
 
 

@@ -189,7 +189,9 @@ class Handover:
         """
         try:
             with turn.session.bound(ctx) as bound:
-                takes = retry.PATIENT.run(bound, lambda: self._leads(turn.entry, bound))
+                takes = retry.PATIENT.run(
+                    bound, lambda: self._leads(turn.entry, bound), on_failure=self._tell
+                )
         except ResponseError as error:
             # Not allowed to read it, for example. The line has spoken all the same.
             self._log.warning("election.note_unreadable", key=self._key, error=str(error))
@@ -201,6 +203,9 @@ class Handover:
             self._line.leave(turn)
             self._log.info("election.stepped_aside", key=turn.entry.key)
         return takes
+
+    def _tell(self, error: BaseException) -> None:
+        self._log.warning("election.trouble", error=str(error))
 
     def _leads(self, mine: Entry, ctx: Context) -> bool:
         note = self._store.get(self._key, ctx)
