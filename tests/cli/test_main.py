@@ -35,10 +35,11 @@ REFUSED = ClusterError([EndpointError("http://h:1", "connection refused")])
     [
         (REFUSED, 125, "etcd-recipes: no etcd endpoint answered: http://h:1: connection refused\n"),
         (LockLost("the lock is gone"), 125, "etcd-recipes: the lock is gone\n"),
-        (OSError(28, "No space left on device"), 125, "etcd-recipes: [Errno 28] No space left on device\n"),
+        (OSError(28, "No space left on device"), 125, "etcd-recipes: No space left on device\n"),
+        (OSError(2, "No such file or directory", "/x"), 125, "etcd-recipes: /x: No such file or directory\n"),
         (KeyboardInterrupt(), 130, ""),
     ],
-    ids=["cluster", "recipe", "os", "ctrl-c"],
+    ids=["cluster", "recipe", "os", "file", "ctrl-c"],
 )  # fmt: skip
 def test_an_error_is_one_sentence_and_a_status(failing, capsys, error, status, err) -> None:
     assert failing(error) == status

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from etcd_recipes.cli.options import Settings
+from etcd_recipes.cli.options import Settings, usage_errors
 from etcd_recipes.cli.run import status
 from etcd_recipes.cli.run.options import (
     FAREWELL,
@@ -95,7 +95,9 @@ def command(
     patience = 0.0 if nonblock else wait
     connection = settings.connection().within(patience)
     with Runner(words) as runner, connection.client(session_ttl=ttl) as client:
-        entry = _Entry(_door(client, name, shared=shared, slots=slots), runner.ctx, verbose)
+        with usage_errors():
+            door = _door(client, name, shared=shared, slots=slots)
+        entry = _Entry(door, runner.ctx, verbose)
         try:
             if not wait_for_etcd:
                 client.session(
