@@ -119,3 +119,20 @@ def test_silly_numbers_are_usage_errors(capsys, args: tuple[str, ...], sentence:
     captured = capsys.readouterr()
     assert captured.out == ""
     assert sentence in captured.err
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("etcd-recipes stat", ["status"]),
+        ("etcd-recipes lock --nonb", ["--nonblock"]),
+        ("etcd-recipes barrier deploy re", ["release"]),
+    ],
+)
+def test_the_shell_completes(monkeypatch, capsys, words: str, offered: list[str]) -> None:
+    monkeypatch.setenv("_ETCD_RECIPES_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", words.replace(" ", "\n"))
+    monkeypatch.setenv("COMP_CWORD", str(words.count(" ")))
+    with pytest.raises(SystemExit):
+        main.run()
+    assert [line.partition(",")[2] for line in capsys.readouterr().out.split()] == offered

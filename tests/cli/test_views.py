@@ -16,7 +16,7 @@ from rich.text import Text
 
 from etcd_recipes import Instance
 from etcd_recipes.cli import main
-from etcd_recipes.cli.view import doctor, events, listing, report
+from etcd_recipes.cli.view import doctor, events, listing, report, status
 from etcd_recipes.cli.view.bugs import bugs_of
 from etcd_recipes.cli.view.census import take
 from etcd_recipes.cli.view.cluster import judge_ttl
@@ -265,6 +265,11 @@ def test_what_is_wrong_between_members() -> None:
     assert "never started" in wrongs([], [never], [])[0]
     assert "m1: writes are refused" in wrongs([], [NAMED], [Alarm(1, "NOSPACE")])[0]
     assert "alarm NEW" in wrongs([], [], [Alarm(1, "NEW")])[0]
+
+
+def test_a_member_that_does_not_answer_is_named() -> None:
+    (row,) = status._rows([Heard("http://h:1", error="gone")], [NAMED])
+    assert row.cells[:3] == ("http://h:1", "m1", "NO ANSWER")
 
 
 # -- doctor ------------------------------------------------------------------------------------------------

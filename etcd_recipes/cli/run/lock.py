@@ -105,6 +105,10 @@ def command(
                 )  # so that an etcd that is away is told, not waited for
             hold = entry.now() if patience == 0 else entry.wait(patience)
             if hold is None:
+                if verbose:
+                    say(
+                        f"{name} was not to be had {f'within {patience:g} s' if patience else 'at once'}"
+                    )
                 return conflict_exit_code
             try:
                 return _run(runner, hold, name, grace, verbose) if words else _stand(runner, hold)

@@ -91,7 +91,9 @@ def _rows(heard: Sequence[Heard], members: Sequence[Member]) -> list[Row]:
     for each in heard:
         s = each.status
         if s is None:
-            rows.append(Row((each.endpoint, "-", "NO ANSWER", "-", "-", "-", "-", "-", "-"), "red"))
+            known = [m.name for m in members if each.endpoint in m.client_urls]
+            name = safe(known[0]) if known else ""
+            rows.append(Row((each.endpoint, name or "-", "NO ANSWER", *"------"), "red"))
             continue
         role = "leader" if s.is_leader else "learner" if s.is_learner else "follower"
         role = role if s.leader else "NO LEADER"
