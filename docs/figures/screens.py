@@ -33,12 +33,17 @@ from etcd_recipes.testing import EtcdCluster, EtcdProcess
 FOLDER = Path(__file__).parent / "screens"
 ENDPOINT = "http://127.0.0.1:2379"
 COLUMN, ROW, EDGE, SIZE = 7.8, 18, 12, 13
-COLOURS = {1: ("red", "#d64234"), 2: ("green", "#1f8a4c")}  # readable on light and on dark
+COLOURS = {1: ("red", "#d64234"), 2: ("green", "#1f8a4c")}
+MIXED = "{colour};fill:color-mix(in srgb,{colour} 75%,currentColor)"
+"""Readable on light and on dark; where a browser can mix, darker on the one and lighter on the other."""
+
 LOOKS = (
     "svg:root{color:#24292f}@media(prefers-color-scheme:dark){svg:root{color:#d0d7de}}"
     ".screen text{white-space:pre;fill:currentColor}.screen .b{font-weight:bold}"
     ".screen .d{opacity:.7}.screen .i{font-style:italic}"
-) + "".join(f".screen .{name}{{fill:{colour}}}" for name, colour in COLOURS.values())
+) + "".join(
+    f".screen .{name}{{fill:{MIXED.format(colour=colour)}}}" for name, colour in COLOURS.values()
+)
 
 
 # -- a captured screen as SVG: pure -----------------------------------------------------------------------

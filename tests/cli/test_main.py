@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import sys
 from importlib.metadata import version
@@ -136,3 +137,27 @@ def test_the_shell_completes(monkeypatch, capsys, words: str, offered: list[str]
     with pytest.raises(SystemExit):
         main.run()
     assert [line.partition(",")[2] for line in capsys.readouterr().out.split()] == offered
+
+
+@pytest.mark.parametrize(
+    ("before", "status", "said"),
+    [("", -signal.SIGINT, ""), ("signal.signal(2, signal.SIG_IGN)", 0, "etcd-recipes")],
+    ids=["heard", "ignored"],
+)
+def test_a_ctrl_c_while_it_imports_is_no_traceback(before: str, status: int, said: str) -> None:
+    source = f"""
+import os, signal, sys
+{before}
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == "click":
+            os.kill(os.getpid(), signal.SIGINT)
+from etcd_recipes.cli.entry import main
+sys.meta_path.insert(0, Interrupting())
+sys.argv = ["etcd-recipes", "--version"]
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", source], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout.partition(" ")[0], done.stderr) == (status, said, "")
