@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 
 pytest.importorskip("rich")
+from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
@@ -27,7 +28,7 @@ from etcd_recipes.cli.view.history import History, observe, per_minute, seen_thi
 from etcd_recipes.cli.view.output import duration, safe, size
 from etcd_recipes.cli.view.page import Look, draw
 from etcd_recipes.cli.view.reach import Lifetime
-from etcd_recipes.cli.view.table import Row, lay_out, width_of_text
+from etcd_recipes.cli.view.table import Row, lay_out
 from etcd_recipes.core import runtime
 from etcd_recipes.core.store import Entry
 from etcd_recipes.core.v3.admin.values import Alarm, Member, Status
@@ -72,7 +73,7 @@ WIDE = [entry(f"作业/{'夜' * 30}/1", me(), 1, 1), entry("e\u0301/2", me(), 2,
 def test_a_table_fits_and_hides_nothing(width: int) -> None:
     rows = report.rows(take([*LINE, *WIDE]), {LINE[0].key: Lifetime(9, 15)}, 200.0, all_=True)
     lines = table(rows, width)
-    assert max(map(width_of_text, lines)) <= width
+    assert max(map(cell_len, lines)) <= width
     text = "".join(lines)
     assert "n" * 60 in text
     assert "夜" * 30 in text
@@ -82,7 +83,7 @@ def test_a_table_fits_and_hides_nothing(width: int) -> None:
 
 def test_numbers_stand_below_each_other_behind_wide_and_combined_characters() -> None:
     lines = table(report.rows(take([*WIDE, *LINE[:1]]), {}, 200.0, all_=False), 200)
-    assert len({width_of_text(line) for line in lines}) == 1
+    assert len({cell_len(line) for line in lines}) == 1
     assert all("  -" in line[-20:] for line in lines[1:])
 
 
