@@ -19,6 +19,7 @@ from typing import NoReturn
 import click
 
 from etcd_recipes.cli.options import Settings, shared_options
+from etcd_recipes.cli.talk import say
 
 __all__ = ["cli", "main"]
 
@@ -96,7 +97,7 @@ def run(args: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 (the last resort: no traceback for people)
         if settings.debug:
             traceback.print_exception(error)
-        _say(_sentence(error))
+        say(_sentence(error))
         return FAILED
     return status if isinstance(status, int) else 0
 
@@ -105,16 +106,12 @@ def _sentence(error: Exception) -> str:
     """Give what to tell people; a defect is called one, so that it is reported and not puzzled over."""
     from etcd_recipes.core.errors import EtcdRecipesError
 
-    if isinstance(error, EtcdRecipesError | OSError):
+    if isinstance(error, EtcdRecipesError):
         return str(error)
+    if isinstance(error, OSError):
+        why = error.strerror or str(error)
+        return f"{error.filename}: {why}" if error.filename else why
     return (
         f"this is a defect, please report it: {type(error).__name__}: {error} "
         "(--debug before the command's name shows where)"
     )
-
-
-def _say(sentence: str) -> None:
-    try:
-        click.echo(f"etcd-recipes: {sentence}", err=True)
-    except OSError:
-        pass  # nobody reads stderr any more

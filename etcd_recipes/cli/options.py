@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -26,12 +27,25 @@ from etcd_recipes.settings import ENDPOINTS, FILES, from_environment
 if TYPE_CHECKING:
     from etcd_recipes import Client
 
-__all__ = ["Connection", "Settings", "shared_options"]
+__all__ = ["Connection", "Settings", "shared_options", "usage_errors"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _NOWHERE = "127.0.0.1:2379"
 """Where etcd is if nobody said so."""
+
+
+@contextmanager
+def usage_errors() -> Iterator[None]:
+    """Make a usage error of the ValueError with which the library refuses a name or a file."""
+    try:
+        yield
+    except ValueError as error:
+        raise click.UsageError(re.sub(r"^(ca|cert|key)=", _as_option, str(error))) from error
+
+
+def _as_option(found: re.Match[str]) -> str:
+    return f"{_OPTION_OF[FILES[found[1]]]}="
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,24 +65,28 @@ class Connection:
     verify: bool = True
 
     def client(self, *, namespace: str | None = None, session_ttl: float = 15.0) -> Client:
-        """Make a client of it, with a namespace of the caller's own if there is one; no request is sent."""
+        """Make a client of it, with a namespace of the caller's own if there is one; no request is sent.
+
+        A usage error if a file is not what its option says it is.
+        """
         from etcd_recipes import Client
         from etcd_recipes.core.http.wire import unverified_session
 
-        return Client(
-            self.endpoints or parse_endpoints(_NOWHERE, secure=bool(self.ca or self.cert)),
-            api=self.api,
-            username=self.username,
-            password=self.password,
-            ca=self.ca,
-            cert=self.cert,
-            key=self.key,
-            header_timeout=self.header_timeout,
-            default_timeout=self.default_timeout,
-            namespace=self.namespace if namespace is None else namespace,
-            session_ttl=session_ttl,
-            http=None if self.verify else unverified_session(),
-        )
+        with usage_errors():
+            return Client(
+                self.endpoints or parse_endpoints(_NOWHERE, secure=bool(self.ca or self.cert)),
+                api=self.api,
+                username=self.username,
+                password=self.password,
+                ca=self.ca,
+                cert=self.cert,
+                key=self.key,
+                header_timeout=self.header_timeout,
+                default_timeout=self.default_timeout,
+                namespace=self.namespace if namespace is None else namespace,
+                session_ttl=session_ttl,
+                http=None if self.verify else unverified_session(),
+            )
 
     def within(self, patience: float | None) -> Connection:
         """Give the same for a caller with so many seconds: requests take no longer, but two if they must."""

@@ -117,7 +117,7 @@ def test_no_key_is_left_after_ctrl_c_either(tmp_path: Path) -> None:
         (signal.SIGINT, "takes job", 130),
         (signal.SIGTERM, "started as process", 143),
         (signal.SIGHUP, "KILLED (-9) while leading;", 129),
-        (signal.SIGINT, "on three etcd members", 130),
+        (signal.SIGINT, "on its own etcd", 130),
     ],
     ids=["ctrl-c-at-work", "term-at-the-start", "hangup-after-the-kill", "ctrl-c-before-etcd"],
 )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import sys
 from importlib.metadata import version
@@ -35,10 +36,11 @@ REFUSED = ClusterError([EndpointError("http://h:1", "connection refused")])
     [
         (REFUSED, 125, "etcd-recipes: no etcd endpoint answered: http://h:1: connection refused\n"),
         (LockLost("the lock is gone"), 125, "etcd-recipes: the lock is gone\n"),
-        (OSError(28, "No space left on device"), 125, "etcd-recipes: [Errno 28] No space left on device\n"),
+        (OSError(28, "No space left on device"), 125, "etcd-recipes: No space left on device\n"),
+        (OSError(2, "No such file or directory", "/x"), 125, "etcd-recipes: /x: No such file or directory\n"),
         (KeyboardInterrupt(), 130, ""),
     ],
-    ids=["cluster", "recipe", "os", "ctrl-c"],
+    ids=["cluster", "recipe", "os", "file", "ctrl-c"],
 )  # fmt: skip
 def test_an_error_is_one_sentence_and_a_status(failing, capsys, error, status, err) -> None:
     assert failing(error) == status
@@ -118,3 +120,44 @@ def test_silly_numbers_are_usage_errors(capsys, args: tuple[str, ...], sentence:
     captured = capsys.readouterr()
     assert captured.out == ""
     assert sentence in captured.err
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("etcd-recipes stat", ["status"]),
+        ("etcd-recipes lock --nonb", ["--nonblock"]),
+        ("etcd-recipes barrier deploy re", ["release"]),
+    ],
+)
+def test_the_shell_completes(monkeypatch, capsys, words: str, offered: list[str]) -> None:
+    monkeypatch.setenv("_ETCD_RECIPES_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", words.replace(" ", "\n"))
+    monkeypatch.setenv("COMP_CWORD", str(words.count(" ")))
+    with pytest.raises(SystemExit):
+        main.run()
+    assert [line.partition(",")[2] for line in capsys.readouterr().out.split()] == offered
+
+
+@pytest.mark.parametrize(
+    ("before", "status", "said"),
+    [("", -signal.SIGINT, ""), ("signal.signal(2, signal.SIG_IGN)", 0, "etcd-recipes")],
+    ids=["heard", "ignored"],
+)
+def test_a_ctrl_c_while_it_imports_is_no_traceback(before: str, status: int, said: str) -> None:
+    source = f"""
+import os, signal, sys
+{before}
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == "click":
+            os.kill(os.getpid(), signal.SIGINT)
+from etcd_recipes.cli.entry import main
+sys.meta_path.insert(0, Interrupting())
+sys.argv = ["etcd-recipes", "--version"]
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", source], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout.partition(" ")[0], done.stderr) == (status, said, "")

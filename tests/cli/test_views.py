@@ -11,20 +11,24 @@ from dataclasses import replace
 import pytest
 
 pytest.importorskip("rich")
+from rich.cells import cell_len
 from rich.console import Console
+from rich.text import Text
 
 from etcd_recipes import Instance
-from etcd_recipes.cli.view import events, listing, report
+from etcd_recipes.cli import main
+from etcd_recipes.cli.view import doctor, events, listing, report, status
 from etcd_recipes.cli.view.bugs import bugs_of
 from etcd_recipes.cli.view.census import take
 from etcd_recipes.cli.view.cluster import judge_ttl
 from etcd_recipes.cli.view.endpoint import judge_certificate, judge_clock, judge_version
-from etcd_recipes.cli.view.findings import Finding, ask, exit_status
+from etcd_recipes.cli.view.findings import Finding, ask, exit_status, verdict
 from etcd_recipes.cli.view.health import Heard, wrongs
 from etcd_recipes.cli.view.history import History, observe, per_minute, seen_things, waited
-from etcd_recipes.cli.view.output import Row, as_lines, as_rich, duration, safe, size
+from etcd_recipes.cli.view.output import duration, safe, size
 from etcd_recipes.cli.view.page import Look, draw
 from etcd_recipes.cli.view.reach import Lifetime
+from etcd_recipes.cli.view.table import Row, lay_out
 from etcd_recipes.core import runtime
 from etcd_recipes.core.store import Entry
 from etcd_recipes.core.v3.admin.values import Alarm, Member, Status
@@ -58,15 +62,45 @@ LINE = [entry("jobs/" + "n" * 60 + f"/{n:x}", me(), n, n) for n in range(1, 12)]
 # -- tables ------------------------------------------------------------------------------------------------
 
 
+def table(rows: list[Row], width: int) -> list[str]:
+    return [line.cells[0] for line in lay_out(report.COLUMNS, rows, width=width, lead=report.LEAD)]
+
+
+WIDE = [entry(f"作业/{'夜' * 30}/1", me(), 1, 1), entry("e\u0301/2", me(), 2, 2)]
+
+
 @pytest.mark.parametrize("width", [120, 80, 30])
-def test_a_table_fits_and_hides_no_name(width: int) -> None:
-    rows = report.rows(take(LINE), {LINE[0].key: Lifetime(9, 15)}, 200.0, all_=True)
-    text = printed(as_rich(report.COLUMNS, rows), width)
-    assert max(map(len, text.splitlines())) <= width
-    if width >= 80:
-        assert text.count("n") >= 60  # folded, not cut
-        assert "9/15" in text
-        assert "and 5 more" in text
+def test_a_table_fits_and_hides_nothing(width: int) -> None:
+    rows = report.rows(take([*LINE, *WIDE]), {LINE[0].key: Lifetime(9, 15)}, 200.0, all_=True)
+    lines = table(rows, width)
+    assert max(map(cell_len, lines)) <= width
+    text = "".join(lines)
+    assert "n" * 60 in text
+    assert "夜" * 30 in text
+    for word in ("9/15", "and 5 more", "waits 1st"):
+        assert word in text or width < 80, word
+
+
+def test_numbers_stand_below_each_other_behind_wide_and_combined_characters() -> None:
+    lines = table(report.rows(take([*WIDE, *LINE[:1]]), {}, 200.0, all_=False), 200)
+    assert len({cell_len(line) for line in lines}) == 1
+    assert all("  -" in line[-20:] for line in lines[1:])
+
+
+def test_what_does_not_fit_is_told_below_its_name() -> None:
+    line = [entry("jobs/nightly/1", me(), 1, 1), entry("jobs/nightly/2", me(), 2, 2)]
+    rows = report.rows(take(line), {}, 200.0, all_=False)
+    header, *lines = table(rows, 40)
+    assert header == "KIND NAME"
+    assert [line.split()[0] for line in lines] == ["STATE", "lock", "held", "waits"]
+    assert lines[1] == "lock jobs/nightly"
+    assert len(table(rows, 80)) == 3  # side by side where there is room
+
+
+def test_an_instance_that_drains_is_marked() -> None:
+    value = json.dumps({"address": "10.0.0.9:80", "owner": "o", "draining": True})
+    (row,) = report.rows(take([entry("services/api/a", value, 1)]), {}, 0.0, all_=False)
+    assert row.cells[2:4] == ("0 of 1 ready", "10.0.0.9:80 (draining)")
 
 
 def test_plain_rows_and_json_have_everybody() -> None:
@@ -88,7 +122,10 @@ def test_nothing_that_somebody_wrote_controls_a_terminal() -> None:
 
 
 def test_lines_in_a_pipe_are_padded() -> None:
-    assert as_lines(("A", "B"), [Row(("long", "x"))]) == ["A     B", "long  x"]
+    assert [line.cells[0] for line in lay_out(("A", "B"), [Row(("long", "x"))])] == [
+        "A     B",
+        "long  x",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -145,6 +182,14 @@ def test_a_free_lock_stays_for_a_while() -> None:
     assert seen_things(observe(history, take([]), 36.0, 1036.0)) == []
 
 
+def test_how_much_of_a_semaphore_is_taken_is_not_cut_off() -> None:
+    wish = json.dumps({**json.loads(me()), "permits": 3, "weight": 1})
+    history = looks((0, [entry(f"api/{n}", wish, n, n) for n in (1, 2)]))
+    page = printed(draw(Look(history, {}, 1.0, 1.0, "all keys at http://h:1"), 80, 24), 80)
+    assert "2 of 3: " in page
+    assert "all keys at http://h:1" in page
+
+
 def test_most_waiters_come_first() -> None:
     history = looks((0, [entry("a/1", "", 1, 1), entry("b/2", "", 2, 2), entry("b/3", "", 3, 3)]))
     assert [past.thing.name for past in seen_things(history)] == ["b", "a"]
@@ -174,7 +219,8 @@ def test_a_page_says_what_is_new_how_old_it_is_and_why() -> None:
 def test_only_colours_that_read_on_light_and_dark() -> None:
     text = printed(draw(Look(CROWD, {}, 50.0, 9.0, "", "x"), 80, 24), 80, colour=True)
     rows = report.rows(take([*LINE, entry("x", "", 9, 0)]), {}, 0.0, all_=True)
-    text += printed(as_rich(report.COLUMNS, rows), 80, colour=True)
+    for line in lay_out(report.COLUMNS, rows, width=80, lead=report.LEAD):
+        text += printed(Text(line.cells[0], line.style), 80, colour=True)
     codes = {code for part in text.split("\x1b[")[1:] for code in part.split("m")[0].split(";")}
     assert codes <= {"0", "1", "2", "31", "32"}
 
@@ -220,6 +266,11 @@ def test_what_is_wrong_between_members() -> None:
     assert "never started" in wrongs([], [never], [])[0]
     assert "m1: writes are refused" in wrongs([], [NAMED], [Alarm(1, "NOSPACE")])[0]
     assert "alarm NEW" in wrongs([], [], [Alarm(1, "NEW")])[0]
+
+
+def test_a_member_that_does_not_answer_is_named() -> None:
+    (row,) = status._rows([Heard("http://h:1", error="gone")], [NAMED])
+    assert row.cells[:3] == ("http://h:1", "m1", "NO ANSWER")
 
 
 # -- doctor ------------------------------------------------------------------------------------------------
@@ -273,6 +324,33 @@ def test_exit_statuses() -> None:
     assert exit_status([good], strict=True) == 0
     assert [exit_status([good, warned], strict=s) for s in (False, True)] == [0, 1]
     assert exit_status([warned, broken], strict=False) == 2
+
+
+def test_the_verdict_names_what_is_broken_and_counts_in_english() -> None:
+    good, warned = Finding("a", ""), Finding("w", "", "WARN")
+    broken = [Finding(f"tcp {n}", "", "BROKEN") for n in "xyx"]
+    assert verdict([good, warned]) == "1 ok, 1 warning, 0 broken"
+    assert verdict([warned, warned, *broken]) == "0 ok, 2 warnings, 3 broken: tcp x, tcp y"
+
+
+def test_what_all_members_have_is_told_once(monkeypatch, capsys) -> None:
+    def examine(_connection, _prefix, _ttl):
+        for member in "ab":
+            yield [Finding(f"server {member}", "3.5.1"), Finding("version", "old", "WARN", "new")]
+
+    monkeypatch.setattr(doctor, "_examine", examine)
+    assert main.run(["doctor"]) == 0
+    said = capsys.readouterr()
+    assert said.out.count("version: old") == said.out.count("-> new") == 1
+    assert said.err == "etcd-recipes: 2 ok, 1 warning, 0 broken\n"
+
+
+def test_a_findings_further_lines_stand_behind_its_mark() -> None:
+    finding = Finding("dns", "word " * 20, "BROKEN", "do " * 30)
+    lines = "\n".join(doctor._lines(finding, 50)).splitlines()
+    assert max(map(len, lines)) <= 50
+    assert lines[0].startswith("BROKEN dns: word")
+    assert {line[:7] for line in lines[1:]} == {" " * 7}
 
 
 # -- discover and watch ------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from etcd_recipes.cli.options import Settings, shared_options
+from etcd_recipes.cli.talk import is_terminal, say
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -67,6 +68,8 @@ def command(
             f"{jobs} is less than the {workers} workers; there must be a job for each",
             param_hint="'--jobs'",
         )
+    if settings.api == "v2":
+        raise click.UsageError("the demo is one of the v3 store; leave --api v2 out")
     import secrets
 
     from etcd_recipes.cli.demo.plan import Plan
@@ -89,7 +92,7 @@ def _run(settings: Settings, plan: Plan, *, as_json: bool) -> int:
             with _show(as_json=as_json, may_kill_member=not connection.endpoints) as show:
                 run = Stage(plan, show, ctx).run(connection)
         except Cancelled:
-            click.echo(f"etcd-recipes: ended by {caught.name}; nothing is left behind", err=True)
+            say(f"ended by {caught.name}; nothing is left behind")
             return caught.status
     checks = judge(run.evidence)
     if as_json:
@@ -105,7 +108,7 @@ def _show(*, as_json: bool, may_kill_member: bool) -> AbstractContextManager[Sho
 
     from etcd_recipes.cli.demo.lines import Lines
 
-    if as_json or not sys.stdout.isatty() or find_spec("rich") is None:
+    if as_json or not is_terminal(sys.stdout) or find_spec("rich") is None:
         stream = sys.stderr if as_json else sys.stdout
         return nullcontext(Lines(stream, may_kill_member=may_kill_member))
     from rich.console import Console

@@ -217,7 +217,7 @@ def _work(picture: Picture, hand: Hand) -> tuple[str, str]:
 
 def _turn(line: str) -> Text:
     alarm = any(word in line for word in ("KILLED", "TROUBLE", " lost "))
-    style = "red" if alarm else "green" if "LEADS" in line else ""
+    style = "bold red" if alarm else "green" if "LEADS" in line else ""
     return Text(line, style, no_wrap=True, overflow="ellipsis")
 
 

@@ -71,7 +71,7 @@ class Stage:
         places.check(connection, self._ctx)
         began = runtime.now()
         own = not connection.endpoints
-        self._tell("begun", text="three etcd members of its own" if own else "the etcd given")
+        self._tell("begun", text="its own etcd" if own else "the etcd given")
         with _new_folder() as folder, open_place(connection, self._ctx) as place:
             evidence = self._run_on(place, folder)
         left = (*evidence.left, *place.left())

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from etcd_recipes.cli.options import Settings
+from etcd_recipes.cli.options import Settings, usage_errors
 from etcd_recipes.cli.run import status
 from etcd_recipes.cli.run.options import (
     FAREWELL,
@@ -88,7 +88,8 @@ def command(
     proposal = this_process() if value is None else value
     connection = settings.connection()
     with Runner(words) as runner, connection.client(session_ttl=ttl) as client:
-        election = client.election(name, value=proposal)
+        with usage_errors():
+            election = client.election(name, value=proposal)
         try:
             if listen:
                 _listen(election, runner)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from etcd_recipes.cli.options import Settings
+from etcd_recipes.cli.options import Settings, usage_errors
 from etcd_recipes.cli.run import status
 from etcd_recipes.cli.run.options import (
     FAREWELL,
@@ -95,7 +95,9 @@ def command(
     patience = 0.0 if nonblock else wait
     connection = settings.connection().within(patience)
     with Runner(words) as runner, connection.client(session_ttl=ttl) as client:
-        entry = _Entry(_door(client, name, shared=shared, slots=slots), runner.ctx, verbose)
+        with usage_errors():
+            door = _door(client, name, shared=shared, slots=slots)
+        entry = _Entry(door, runner.ctx, verbose)
         try:
             if not wait_for_etcd:
                 client.session(
@@ -103,6 +105,10 @@ def command(
                 )  # so that an etcd that is away is told, not waited for
             hold = entry.now() if patience == 0 else entry.wait(patience)
             if hold is None:
+                if verbose:
+                    say(
+                        f"{name} was not to be had {f'within {patience:g} s' if patience else 'at once'}"
+                    )
                 return conflict_exit_code
             try:
                 return _run(runner, hold, name, grace, verbose) if words else _stand(runner, hold)

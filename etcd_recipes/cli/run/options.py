@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from etcd_recipes.cli.options import shared_options
+from etcd_recipes.cli.talk import say
 
 if TYPE_CHECKING:
     from etcd_recipes.coordination.identity import Contender
@@ -39,6 +40,8 @@ FAREWELL = 1.0
 
 
 class _Seconds(click.FloatRange):
+    name = "number of seconds"
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         seconds = super().convert(value, param, ctx)
         if not math.isfinite(seconds):
@@ -121,14 +124,6 @@ def argv_of(argv: Sequence[str]) -> list[str]:
         if not argv:
             raise click.UsageError("there is no command behind '--'")
     return list(argv)
-
-
-def say(sentence: str) -> None:
-    """Say a sentence on stderr, if anybody reads it."""
-    try:
-        click.echo(f"etcd-recipes: {sentence}", err=True)
-    except OSError:
-        pass
 
 
 def this_process() -> str:

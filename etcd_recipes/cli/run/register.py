@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from etcd_recipes.cli.options import Settings
+from etcd_recipes.cli.options import Settings, usage_errors
 from etcd_recipes.cli.run import status
 from etcd_recipes.cli.run.options import (
     FAREWELL,
@@ -59,7 +59,12 @@ def _metadata(
 )
 @click.option("--id", "id_", metavar="TEXT", help="The instance's own name; drawn if not given.")
 @click.option(
-    "--weight", type=click.IntRange(min=0), default=1, show_default=True, help="Its share of work."
+    "--weight",
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Its share of work.",
 )
 @click.option("--zone", default="", metavar="TEXT", help="Where it is.")
 @click.option(
@@ -137,16 +142,17 @@ def command(
     connection = settings.connection()
     with Runner(words, farewell) as runner, connection.client(session_ttl=ttl) as client:
         try:
-            registration = client.registry(registry).register(
-                service,
-                addr,
-                id=id_,
-                metadata=meta,
-                weight=weight,
-                zone=zone,
-                check=test,
-                ctx=runner.ctx.child(connection.default_timeout),
-            )
+            with usage_errors():
+                registration = client.registry(registry).register(
+                    service,
+                    addr,
+                    id=id_,
+                    metadata=meta,
+                    weight=weight,
+                    zone=zone,
+                    check=test,
+                    ctx=runner.ctx.child(connection.default_timeout),
+                )
         except Cancelled:
             return runner.caught.status
         farewell.begin(runner, registration)

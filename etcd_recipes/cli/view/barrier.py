@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from etcd_recipes.cli.options import Settings, shared_options
+from etcd_recipes.cli.options import Settings, shared_options, usage_errors
 from etcd_recipes.cli.run.options import SECONDS
-from etcd_recipes.cli.view.output import say
+from etcd_recipes.cli.talk import say
 
 if TYPE_CHECKING:
     from etcd_recipes import Barrier, Context
@@ -44,10 +44,8 @@ def command(settings: Settings, name: str, action: str, patience: float | None) 
     ctx = Context()
     connection = settings.connection().within(patience)
     with connection.client() as client:
-        try:
+        with usage_errors():
             barrier = client.barrier(name)
-        except ValueError as error:
-            raise click.UsageError(str(error)) from error
         with cancelled_by_signals(ctx) as caught:
             try:
                 if action == "wait":

@@ -183,7 +183,7 @@ class _Doctor:
         found = [
             Finding(
                 "below locks",
-                f"{thing.kind} {safe(thing.name)}: {len(thing.foreign)} foreign keys, as {safe(thing.foreign[0])}",
+                f"{thing.kind} {safe(thing.name)}: {_strangers(thing.foreign)}",
                 "WARN",
                 "etcdctl and Go's clients wait for them: move them elsewhere",
             )
@@ -232,6 +232,12 @@ class _Doctor:
             self._client.v2.keys.delete(key, ctx=Context(2.0))
         except EtcdRecipesError:
             pass  # it ends by itself
+
+
+def _strangers(keys: Sequence[str]) -> str:
+    if len(keys) == 1:
+        return f"a foreign key, {safe(keys[0])}"
+    return f"{len(keys)} foreign keys, such as {safe(keys[0])}"
 
 
 _RIGHTS = "grant the user's role readwrite to this prefix"

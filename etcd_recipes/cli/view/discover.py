@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from etcd_recipes.cli.options import Settings, shared_options
-from etcd_recipes.cli.view.output import one_json, output_option, say, show
+from etcd_recipes.cli.options import Settings, shared_options, usage_errors
+from etcd_recipes.cli.talk import say
+from etcd_recipes.cli.view.output import one_json, output_option, show
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,20 +49,17 @@ def command(
     if watch and output not in _LINES:
         raise click.UsageError(f"--watch prints lines: -o {', '.join(_LINES)}, not {output}")
     connection = settings.connection()
-    with connection.client() as client:
-        try:
-            registry = client.registry(prefix, codec="grpc" if codec == "grpc" else "json")
-            if watch:
-                return _watch(
-                    registry,
-                    service,
-                    connection.default_timeout,
-                    all_=all_,
-                    as_json=output == "json",
-                )
-            found = registry.instances(service, draining=all_)
-        except ValueError as error:
-            raise click.UsageError(str(error)) from error
+    with connection.client() as client, usage_errors():
+        registry = client.registry(prefix, codec="grpc" if codec == "grpc" else "json")
+        if watch:
+            return _watch(
+                registry,
+                service,
+                connection.default_timeout,
+                all_=all_,
+                as_json=output == "json",
+            )
+        found = registry.instances(service, draining=all_)
     _print(output, service, found)
     if not found:
         say(f"there is no instance of {service!r} in registry {prefix!r}")
@@ -80,7 +78,7 @@ def _print(output: str, service: str, found: Sequence[Instance]) -> None:
         click.echo(one_json(listing.as_prometheus(found), indent=2))
     elif found or output == "json":
         document = {"service": service, "instances": [listing.document(each) for each in found]}
-        show(output, listing.COLUMNS, listing.rows(found), document)
+        show(output, listing.COLUMNS, listing.rows(found), document, lead=1)
 
 
 def _watch(registry: Registry, service: str, patience: float, *, all_: bool, as_json: bool) -> int:

@@ -7,6 +7,7 @@ Rules of this file
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,8 @@ import click
 
 from etcd_recipes.cli.options import Settings, shared_options
 from etcd_recipes.cli.run.options import SECONDS
-from etcd_recipes.cli.view.output import has_screen, one_json, output_option, say
+from etcd_recipes.cli.talk import folded, say, width_of
+from etcd_recipes.cli.view.output import has_screen, one_json, output_option
 
 if TYPE_CHECKING:
     from etcd_recipes.cli.options import Connection
@@ -24,11 +26,24 @@ __all__ = ["command"]
 
 _FEW_FILES = 256
 
+_MARK = 7
+"""Columns in which the level stands, on the left."""
+
 
 @click.command("doctor", short_help="What is wrong between here and etcd.")
-@click.option("--prefix", default="", help="Where to try to write, and to look for foreign keys.")
 @click.option(
-    "--ttl", type=SECONDS, default=15.0, show_default=True, help="The ttl you mean to use."
+    "--prefix",
+    default="",
+    metavar="PREFIX",
+    help="Where to try to write, and to look for foreign keys.",
+)
+@click.option(
+    "--ttl",
+    type=SECONDS,
+    default=15.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="The ttl you mean to use.",
 )
 @click.option("--strict", is_flag=True, help="Exit status 1 for warnings.")
 @output_option("table", "json", "plain")
@@ -41,20 +56,21 @@ def command(settings: Settings, prefix: str, ttl: float, strict: bool, output: s
 
     Exit status: 0 if nothing is broken, 1 with --strict if there are warnings, 2 if something is broken.
     """
-    from etcd_recipes.cli.view.findings import exit_status
+    from etcd_recipes.cli.view.findings import exit_status, verdict
 
     connection = settings.connection()
     found: list[Finding] = []
     for part in _examine(connection, prefix, ttl):
-        found += part
+        # What all members have, such as a version with a bug, is told once.
+        new = [finding for finding in dict.fromkeys(part) if finding not in found]
+        found += new
         if output != "json":
-            for finding in part:
+            for finding in new:
                 _print(finding, output)
     status = exit_status(found, strict=strict)
     if output == "json":
         click.echo(one_json(_document(found), indent=2))
-    counts = {level: sum(f.level == level for f in found) for level in ("ok", "WARN", "BROKEN")}
-    say(f"{counts['ok']} ok, {counts['WARN']} warnings, {counts['BROKEN']} broken")
+    say(verdict(found))
     return status
 
 
@@ -101,17 +117,22 @@ def _print(finding: Finding, output: str) -> None:
         click.echo(f"{finding.level}\t{finding.what}\t{finding.result}\t{finding.remedy}")
         return
     styles = {"ok": "green", "WARN": "bold", "BROKEN": "bold red"}
-    if has_screen():
-        from rich.console import Console
-        from rich.padding import Padding
-        from rich.text import Text
-
-        console = Console(highlight=False)
-        mark = Text(f"{finding.level:<7}", styles[finding.level])
-        console.print(mark + Text(f"{finding.what}: ", "bold") + Text(finding.result))
-        if finding.remedy:
-            console.print(Padding(Text(f"-> {finding.remedy}"), (0, 0, 0, 7)))
+    lines = _lines(finding, width_of(sys.stdout))
+    if not has_screen():
+        click.echo("\n".join(lines))
         return
-    click.echo(f"{finding.level:<7}{finding.what}: {finding.result}")
+    from rich.console import Console
+    from rich.text import Text
+
+    text = Text("\n".join(lines), no_wrap=True, overflow="ignore")
+    text.stylize(styles[finding.level], 0, _MARK)
+    text.stylize("bold", _MARK, _MARK + len(finding.what) + 1)
+    Console(highlight=False, soft_wrap=True).print(text)
+
+
+def _lines(finding: Finding, width: int) -> list[str]:
+    """Give the finding as lines: no longer than a terminal's `width`, and all but the first set in."""
+    lines = [f"{finding.level:<{_MARK}}{finding.what}: {finding.result}"]
     if finding.remedy:
-        click.echo(f"       -> {finding.remedy}")
+        lines.append(f"{'':{_MARK}}-> {finding.remedy}")
+    return [folded(line, width, " " * (_MARK + 3)) for line in lines] if width else lines

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import click
 
 from etcd_recipes.cli.options import Settings, shared_options
-from etcd_recipes.cli.view.output import duration, safe, say
+from etcd_recipes.cli.talk import is_terminal, say
+from etcd_recipes.cli.view.output import duration, safe
 
 if TYPE_CHECKING:
     from etcd_recipes import Client
@@ -55,6 +56,8 @@ def command(
     """
     if holder + all_ + (token is not None) > 1:
         raise click.UsageError("--holder, --all and --token exclude each other")
+    if not name:
+        raise click.BadParameter("a name must not be empty", param_hint="'NAME'")
     connection = settings.connection()
     name = connection.namespace + name
     with connection.client() as client:
@@ -140,9 +143,11 @@ def notice(party: Party, granted: int, *, holds: bool) -> str:
 def _ask(*, yes: bool) -> None:
     if yes:
         return
-    if not sys.stdin.isatty():
+    if not is_terminal(sys.stdin):
         raise click.UsageError("there is no terminal to ask on; say --yes if you mean it")
-    click.confirm("Remove it?", abort=True, err=True)
+    if not click.confirm("Remove it?", err=True):
+        say("nothing was removed")
+        raise click.Abort
 
 
 def _remove(client: Client, connection: Connection, parties: tuple[Party, ...]) -> int:

@@ -15,7 +15,7 @@ from etcd_recipes.cli.view.output import safe
 from etcd_recipes.core import runtime
 from etcd_recipes.core.errors import EtcdRecipesError
 
-__all__ = ["Finding", "Level", "ask", "exit_status"]
+__all__ = ["Finding", "Level", "ask", "exit_status", "verdict"]
 
 Level = Literal["ok", "WARN", "BROKEN"]
 
@@ -71,3 +71,15 @@ def exit_status(findings: Sequence[Finding], *, strict: bool) -> int:
     if "BROKEN" in levels:
         return _BROKEN
     return _WARNED if strict and "WARN" in levels else 0
+
+
+def verdict(findings: Sequence[Finding]) -> str:
+    """Give the sum of all findings; what is broken by name, for it may have scrolled away."""
+    levels = [finding.level for finding in findings]
+    warned = levels.count("WARN")
+    broken = list(dict.fromkeys(f.what for f in findings if f.level == "BROKEN"))
+    names = f": {', '.join(broken)}" if broken else ""
+    return (
+        f"{levels.count('ok')} ok, {warned} warning{'s'[: warned != 1]}, "
+        f"{levels.count('BROKEN')} broken{names}"
+    )

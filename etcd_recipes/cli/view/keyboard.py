@@ -21,6 +21,7 @@ from rich.console import Console, RenderableType
 from rich.control import Control
 from rich.screen import Screen
 
+from etcd_recipes.cli.talk import is_terminal
 from etcd_recipes.core.context import Context
 
 __all__ = ["Terminal"]
@@ -35,7 +36,7 @@ class Terminal:
     def __init__(self, console: Console, ctx: Context) -> None:
         self._console = console
         self._ctx = ctx
-        self._keys = sys.stdin.fileno() if sys.stdin.isatty() else None
+        self._keys = sys.stdin.fileno() if is_terminal(sys.stdin) else None
         self._settings: list[Any] = []
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._writer, False)

@@ -13,7 +13,8 @@ import shlex
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from etcd_recipes.cli.view.output import Row, safe
+from etcd_recipes.cli.view.output import safe
+from etcd_recipes.cli.view.table import Row
 from etcd_recipes.recipes.registry.instance import Instance
 
 __all__ = ["COLUMNS", "as_env", "as_hosts", "as_prometheus", "document", "rows"]

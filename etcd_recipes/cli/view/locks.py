@@ -41,9 +41,9 @@ def command(settings: Settings, prefix: str, all_: bool, output: str) -> int:
 def look_once(connection: Connection, prefix: str, *, all_: bool, output: str) -> int:
     """Print what is there now."""
     from etcd_recipes import Context
+    from etcd_recipes.cli.talk import say
     from etcd_recipes.cli.view import report
     from etcd_recipes.cli.view.census import take
-    from etcd_recipes.cli.view.output import say
     from etcd_recipes.cli.view.reach import below, lifetimes
     from etcd_recipes.core import runtime
 
@@ -62,5 +62,6 @@ def look_once(connection: Connection, prefix: str, *, all_: bool, output: str) -
         say(f"nothing is held{where}{others}")
         return 0
     columns = report.PLAIN if output == "plain" else report.COLUMNS
-    show(output, columns, rows, report.document(census, left, now, snapshot.revision, all_=all_))
+    document = report.document(census, left, now, snapshot.revision, all_=all_)
+    show(output, columns, rows, document, lead=report.LEAD)
     return 0

@@ -75,7 +75,7 @@ def _age(look: Look) -> Text:
     return Text("up to date", "green")
 
 
-_WIDE = {"KIND": 50, "/MIN": 60, "LONGEST": 60, "TTL": 70, "TOKEN": 100}
+_WIDE = {"KIND": 50, "LONGEST": 60, "TTL": 70, "/MIN": 90, "TOKEN": 100}
 """The width from which on a column is shown; those that are not named always are."""
 
 _ALL = ("", "KIND", "NAME", "HOLDER", "WAITING", "/MIN", "LONGEST", "TTL", "TOKEN")
@@ -93,7 +93,7 @@ def _table(width: int) -> Table:
             name,
             no_wrap=True,
             overflow="ellipsis",
-            ratio={"NAME": 2, "HOLDER": 3}.get(name),
+            ratio=1 if wide else None,
             min_width=None if wide or width < 30 else max(1, len(name)),
             justify="left" if wide or name in ("", "KIND") else "right",
         )
@@ -125,7 +125,7 @@ def _holder(thing: Thing) -> str:
     first = thing.holders[0]
     who = safe(first.role if thing.kind == "election" and first.role else first.who)
     others = f" +{len(thing.holders) - 1}" if len(thing.holders) > 1 else ""
-    return who + others + (f" ({thing.state})" if thing.limit else "")
+    return (f"{thing.used} of {thing.limit}: " if thing.limit else "") + who + others
 
 
 def _is_recent(look: Look, past: Past) -> bool:

@@ -11,12 +11,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from etcd_recipes.cli.view.census import Census, Party, Thing
-from etcd_recipes.cli.view.output import Row, duration, safe
+from etcd_recipes.cli.view.output import duration, safe
 from etcd_recipes.cli.view.reach import Lifetime
+from etcd_recipes.cli.view.table import Row
 
-__all__ = ["COLUMNS", "PLAIN", "document", "plain_rows", "rows"]
+__all__ = ["COLUMNS", "LEAD", "PLAIN", "document", "plain_rows", "rows"]
 
 COLUMNS = ("KIND", "NAME", "STATE", "WHO", "AGE", "TTL", "TOKEN")
+LEAD = 2
+"""How many of COLUMNS name the thing that the rest is said of."""
+
 PLAIN = ("kind", "name", "state", "place", "who", "role", "age", "ttl", "token", "key")
 
 _SHOWN = 5
@@ -40,16 +44,18 @@ def _thing_rows(thing: Thing, left: Mapping[str, Lifetime], now: float) -> list[
     first, further = thing.holders[:1], thing.holders[1:]
     cells = _cells(thing, first[0], left, now) if first else ("-", "-", "-", "")
     state = first[0].role if first and thing.kind == "rwlock" else thing.state
-    result = [Row((thing.kind, safe(thing.name), state, *cells), "" if first else "dim")]
+    result = [
+        Row((thing.kind, safe(thing.name), state, *cells), "" if first or thing.waiters else "dim")
+    ]
     for party in further:
         role = "" if thing.kind == "service" else party.role
         result.append(Row(("", "", safe(role), *_cells(thing, party, left, now))))
     for number, party in enumerate(thing.waiters[:_SHOWN], 1):
         wish = _wish(thing, party)
         cells = _cells(thing, party, left, now)
-        result.append(Row(("", "", f"waits {_nth(number)}{wish}", *cells), "dim"))
+        result.append(Row(("", "", f"waits {_nth(number)}{wish}", *cells)))
     if (more := len(thing.waiters) - _SHOWN) > 0:
-        result.append(Row(("", "", f"and {more} more", "", "", "", ""), "dim"))
+        result.append(Row(("", "", f"and {more} more", "", "", "", "")))
     if thing.foreign:
         count = f"{len(thing.foreign)} foreign"
         result.append(Row(("", "", count, safe(thing.foreign[0]), "", "", "")))
@@ -67,6 +73,8 @@ def _cells(
     thing: Thing, party: Party, left: Mapping[str, Lifetime], now: float
 ) -> tuple[str, str, str, str]:
     who = party.role if thing.kind == "election" and party.role else party.who
+    if thing.kind == "service" and party.role == "draining":
+        who += " (draining)"
     return safe(who), _age(party, now), ttl(left.get(party.entry.key)), str(party.token)
 
 

@@ -20,7 +20,7 @@ import click
 
 from etcd_recipes.cli.options import Settings
 from etcd_recipes.cli.run import status
-from etcd_recipes.cli.view.output import say
+from etcd_recipes.cli.talk import is_terminal, say
 
 if TYPE_CHECKING:
     from etcd_recipes import Context
@@ -134,5 +134,5 @@ def _run(server: EtcdProcess, words: tuple[str, ...], ctx: Context, caught: Caug
 
 def _pass_on(child: subprocess.Popen[bytes], caught: Caught) -> None:
     # The terminal's Ctrl-C has reached it already, and twice means to hurry.
-    if child.poll() is None and not (caught.number == signal.SIGINT and sys.stdin.isatty()):
+    if child.poll() is None and not (caught.number == signal.SIGINT and is_terminal(sys.stdin)):
         child.send_signal(caught.number)

@@ -7,13 +7,16 @@ Rules of this file
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from etcd_recipes.cli.options import Settings, shared_options
-from etcd_recipes.cli.view.output import Row, output_option, safe, say, show, size
+from etcd_recipes.cli.talk import is_terminal, say
+from etcd_recipes.cli.view.output import output_option, safe, show, size
+from etcd_recipes.cli.view.table import Row
 
 if TYPE_CHECKING:
     from etcd_recipes import Client
@@ -45,9 +48,11 @@ def command(settings: Settings, output: str) -> int:
         ]
         members, alarms = _cluster(client) if any(h.status for h in heard) else ((), ())
     wrong = wrongs(heard, members, alarms)
-    show(output, _COLUMNS, _rows(heard, members), _document(heard, members, alarms, wrong))
+    show(output, _COLUMNS, _rows(heard, members), _document(heard, members, alarms, wrong), lead=1)
     for sentence in wrong:
         say(sentence)
+    if not wrong and is_terminal(sys.stdout):  # cron wants silence
+        say("nothing is wrong")
     return 1 if wrong else 0
 
 
@@ -86,7 +91,9 @@ def _rows(heard: Sequence[Heard], members: Sequence[Member]) -> list[Row]:
     for each in heard:
         s = each.status
         if s is None:
-            rows.append(Row((each.endpoint, "-", "NO ANSWER", "-", "-", "-", "-", "-", "-"), "red"))
+            known = [m.name for m in members if each.endpoint in m.client_urls]
+            name = safe(known[0]) if known else ""
+            rows.append(Row((each.endpoint, name or "-", "NO ANSWER", *"------"), "red"))
             continue
         role = "leader" if s.is_leader else "learner" if s.is_learner else "follower"
         role = role if s.leader else "NO LEADER"

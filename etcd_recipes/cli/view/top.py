@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import click
 
 from etcd_recipes.cli.options import Settings, shared_options
-from etcd_recipes.cli.view.output import has_screen, say
+from etcd_recipes.cli.talk import is_terminal, say
+from etcd_recipes.cli.view.output import has_screen, safe
 
 if TYPE_CHECKING:
     from etcd_recipes import Client, Context
@@ -55,7 +56,7 @@ def command(settings: Settings, prefix: str, interval: float) -> int:
     if not has_screen():
         from etcd_recipes.cli.view.locks import look_once
 
-        no_rich = sys.stdout.isatty() and find_spec("rich") is None
+        no_rich = is_terminal(sys.stdout) and find_spec("rich") is None
         say(
             "top needs rich (pip install 'etcd-recipes[ui]'); this is one look"
             if no_rich
@@ -130,7 +131,8 @@ class _View:
         from etcd_recipes.core import runtime
 
         now = runtime.now()
-        where = f"{self._where!r} at {self._client.endpoints[0]}"
+        below = f"below {safe(self._where)}" if self._where else "all keys"
+        where = f"{below} at {self._client.endpoints[0]}"
         return Look(self._history, self._lifetimes, now, self._confirmed, where, self._trouble)
 
     def close(self) -> None:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import click
 
 from etcd_recipes.cli.options import Settings, shared_options
-from etcd_recipes.cli.view.output import output_option, say
+from etcd_recipes.cli.talk import say
+from etcd_recipes.cli.view.output import output_option
 
 if TYPE_CHECKING:
     from etcd_recipes import Client, Context

@@ -28,6 +28,7 @@ __all__ = [
     "lease_list",
     "lease_revoke",
     "op_body",
+    "shown",
     "time_to_live",
     "txn",
     "unary",
@@ -252,8 +253,14 @@ def compact(revision: int, *, physical: bool) -> Action:
 
 
 def _name(op: Op) -> str:
-    shown = op.key.decode("utf-8", "backslashreplace")
-    return f"{'range' if op.range_end else 'key'} {shown!r}"
+    return shown(op.key, op.range_end)
+
+
+def shown(key: bytes, range_end: bytes) -> str:
+    """Give a key or a range for messages."""
+    if key == range_end == b"\0":
+        return "all keys"
+    return f"{'range' if range_end else 'key'} {key.decode('utf-8', 'backslashreplace')!r}"
 
 
 # -- leases ------------------------------------------------------------------------------------------------------

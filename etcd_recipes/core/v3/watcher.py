@@ -55,8 +55,7 @@ class Watcher:
         opening: Context,
         life: Context,
     ) -> None:
-        shown = key.decode("utf-8", "backslashreplace")
-        self._what = f"watch {'range' if range_end else 'key'} {shown!r}"
+        self._what = f"watch {requests.shown(key, range_end)}"
         create = requests.watch_create(
             key, range_end, prev_kv=prev_kv, filters=filters, progress_notify=True, fragment=True
         )

@@ -229,6 +229,7 @@ def test_a_physical_compaction_may_take_as_long_as_the_call_has() -> None:
     [
         (requests.range_(GET), "read key 'k'"),
         (requests.range_(DIRECTORY), "read range 'dir/'"),
+        (requests.range_(Op.get("", prefix=True)), "read all keys"),
         (requests.put(Op.put("k", "s3cret")), "put key 'k'"),
         (requests.put(Op.put(b"\xff\x00", "v")), r"put key '\\xff\x00'"),
         (requests.delete(DELETE), "delete key 'k'"),
