@@ -54,6 +54,7 @@ HttpSession = requests.Session
 _log = logging.getLogger("etcd_recipes.http")
 
 _IDLE_PER_ENDPOINT = 32
+_FOREIGN = 32
 
 
 class Wire:
@@ -115,7 +116,7 @@ class Wire:
             route.give_back(connection)
         else:
             connection.close()
-        return Reply(response.status, headers, body, endpoint)
+        return Reply(response.status, headers, body, endpoint, secret=action.secret)
 
     def open(
         self,
