@@ -19,6 +19,7 @@ from typing import NoReturn
 import click
 
 from etcd_recipes.cli.options import Settings, shared_options
+from etcd_recipes.cli.words import printable
 
 __all__ = ["cli", "main"]
 
@@ -95,7 +96,7 @@ def run(args: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001 (the last resort: no traceback for people)
         if settings.debug:
-            traceback.print_exception(error)
+            _print("".join(traceback.format_exception(error)).rstrip())
         _say(_sentence(error))
         return FAILED
     return status if isinstance(status, int) else 0
@@ -114,7 +115,11 @@ def _sentence(error: Exception) -> str:
 
 
 def _say(sentence: str) -> None:
+    _print(f"etcd-recipes: {sentence}")
+
+
+def _print(text: str) -> None:
     try:
-        click.echo(f"etcd-recipes: {sentence}", err=True)
+        click.echo(printable(text), err=True)
     except OSError:
         pass  # nobody reads stderr any more

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from etcd_recipes.cli.options import shared_options
+from etcd_recipes.cli.words import printable
 
 if TYPE_CHECKING:
     from etcd_recipes.coordination.identity import Contender
@@ -126,7 +127,7 @@ def argv_of(argv: Sequence[str]) -> list[str]:
 def say(sentence: str) -> None:
     """Say a sentence on stderr, if anybody reads it."""
     try:
-        click.echo(f"etcd-recipes: {sentence}", err=True)
+        click.echo(f"etcd-recipes: {printable(sentence)}", err=True)
     except OSError:
         pass
 

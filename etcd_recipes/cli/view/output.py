@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from etcd_recipes.cli.words import printable, safe
+
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
@@ -120,21 +122,10 @@ def one_json(document: Any, indent: int | None = None) -> str:
 
 def say(sentence: str) -> None:
     """Talk to people, on stderr."""
-    click.echo(f"etcd-recipes: {sentence}", err=True)
+    click.echo(f"etcd-recipes: {printable(sentence)}", err=True)
 
 
 # -- text ----------------------------------------------------------------------------------------------
-
-
-def safe(text: str) -> str:
-    r"""Give `text` with all that is no printable character escaped, as ``\x1b`` or ``\n``."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else _escaped(c) for c in text)
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
 def duration(seconds: float | None) -> str:
