@@ -51,24 +51,30 @@ class Connection:
     verify: bool = True
 
     def client(self, *, namespace: str | None = None, session_ttl: float = 15.0) -> Client:
-        """Make a client of it, with a namespace of the caller's own if there is one; no request is sent."""
+        """Make a client of it, with a namespace of the caller's own if there is one; no request is sent.
+
+        A usage error if it cannot be made.
+        """
         from etcd_recipes import Client
         from etcd_recipes.core.http.wire import unverified_session
 
-        return Client(
-            self.endpoints or parse_endpoints(_NOWHERE, secure=bool(self.ca or self.cert)),
-            api=self.api,
-            username=self.username,
-            password=self.password,
-            ca=self.ca,
-            cert=self.cert,
-            key=self.key,
-            header_timeout=self.header_timeout,
-            default_timeout=self.default_timeout,
-            namespace=self.namespace if namespace is None else namespace,
-            session_ttl=session_ttl,
-            http=None if self.verify else unverified_session(),
-        )
+        try:
+            return Client(
+                self.endpoints or parse_endpoints(_NOWHERE, secure=bool(self.ca or self.cert)),
+                api=self.api,
+                username=self.username,
+                password=self.password,
+                ca=self.ca,
+                cert=self.cert,
+                key=self.key,
+                header_timeout=self.header_timeout,
+                default_timeout=self.default_timeout,
+                namespace=self.namespace if namespace is None else namespace,
+                session_ttl=session_ttl,
+                http=None if self.verify else unverified_session(),
+            )
+        except ValueError as error:  # a file that is no certificate, a name that cannot be sent
+            raise click.UsageError(str(error)) from None
 
     def within(self, patience: float | None) -> Connection:
         """Give the same for a caller with so many seconds: requests take no longer, but two if they must."""
