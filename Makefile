@@ -13,7 +13,7 @@ NEEDS := import sys; sys.exit(sys.version_info < (3, 11))
 COMPILED := PYTHONDONTWRITEBYTECODE=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak lint docs bench clean
+.PHONY: help demo test soak fuzz lint docs bench clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -27,6 +27,9 @@ test: .venv/.dev  ## all tests, against real servers
 
 soak: .venv/.dev  ## the tests that have a long form, in their long form
 	@$(COMPILED) ETCD_RECIPES_LONG=1 $(BIN)/python -m pytest --timeout=7200 $(ARGS)
+
+fuzz: .venv/.dev  ## a search for input that hurts a parser: ARGS='--seconds 600' (needs atheris)
+	@$(BIN)/python -m tests.hostile.fuzz $(ARGS)
 
 lint: .venv/.dev  ## style, types, and the rules between the floors
 	@$(BIN)/ruff check .
@@ -42,7 +45,7 @@ bench: .venv/.runtime  ## how fast it is here
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 clean:  ## remove all that these targets made, .venv included
-	@rm -rf .venv docs/_build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf .venv docs/_build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .fuzz
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # What a set-up says goes to stderr: `make demo ARGS=--json` has the result alone on stdout.
