@@ -16,6 +16,7 @@ from etcd_recipes import Client, Context, EtcdRecipesError
 from etcd_recipes.cli import main
 from etcd_recipes.recipes.fencing import FileFence
 from etcd_recipes.testing import EtcdProcess, NoEtcd
+from tests.core.servers import Server, answer, each
 from tests.hostile.mutations import NASTY_TEXTS, json_texts
 from tests.hostile.parsers import STORED_SEEDS
 from tests.tools import Job, eventually, long
@@ -108,6 +109,32 @@ def test_who_waits_ends_in_time_or_goes_in(text: str) -> None:
                 wait()
             except (EtcdRecipesError, ValueError) as error:
                 assert str(error).isprintable()
+
+
+def test_requests_to_a_service_go_past_addresses_that_are_none() -> None:
+    import requests
+
+    from etcd_recipes.contrib.requests import ServiceAdapter
+
+    with NoEtcd() as client, Server(each(lambda _request: answer(b"ok"))) as server:
+        registry = client.registry("r")
+        bad = ["[::1", "h:99999999", "*", "a b\nc", "http://x", "\x1b[2J", "h:" + "9" * 5000]
+        for number, address in enumerate(bad):
+            registry.register("api", address, id=f"a{number}")
+        registry.register("api", "h:1", id="b", metadata={"scheme": "file"})
+        registry.register("api", server.endpoint.removeprefix("http://"), id="c")
+        with requests.Session() as session:
+            session.trust_env = False
+            session.mount("service://", ServiceAdapter(registry, tries=len(bad) + 2))
+            for method in ("GET", "POST"):
+                assert session.request(method, "service://api/x", timeout=5).text == "ok"
+        with requests.Session() as session:
+            session.trust_env = False
+            session.mount("service://", ServiceAdapter(registry, tries=2))
+            with pytest.raises(requests.RequestException) as raised:
+                for _ in range(3):
+                    session.get("service://api/x", timeout=5)
+            assert str(raised.value).isprintable()
 
 
 # -- on real servers -----------------------------------------------------------------------------------------------
