@@ -10,7 +10,7 @@ import os
 import re
 import stat
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from etcd_recipes.core.http.tls import load
 from etcd_recipes.testing import EtcdProcess, FaultProxy
 from tests.cli.running import running
 from tests.core.servers import Peer, Request, Server, answer, each, refusing, silent
-from tests.processes import children
+from tests.processes import listening, only_on_loopback, tree
 
 PASSWORD, TOKEN = "sw0rdfish-of-all", "t0ken.4711"
 
@@ -118,15 +118,9 @@ def test_no_way_leads_from_https_to_http() -> None:
 # -- what children see -----------------------------------------------------------------------------------------
 
 
-def _tree(pid: int) -> Iterator[int]:
-    yield pid
-    for child in children(pid):
-        yield from _tree(child)
-
-
 def _command_lines(pid: int) -> str:
     found = []
-    for number in _tree(pid):
+    for number in tree(pid):
         try:
             found.append(Path("/proc", str(number), "cmdline").read_text())
         except OSError:
@@ -163,48 +157,14 @@ def _only_its_own(lines: list[str]) -> bool:
 
 # -- what can be reached -----------------------------------------------------------------------------------------------
 
-LOOPBACK = ("0100007F", "00000000000000000000000001000000")
-
-
-def listening(pid: int) -> dict[str, str]:
-    """Give the addresses on which a process listens, from the kernel: by the socket's number."""
-    sockets = set()
-    for link in Path("/proc", str(pid), "fd").iterdir():
-        try:
-            sockets.add(str(link.readlink()))
-        except OSError:
-            continue
-    found = {}
-    for table in ("tcp", "tcp6"):
-        for line in Path("/proc", str(pid), "net", table).read_text().splitlines()[1:]:
-            fields = line.split()
-            if fields[3] == "0A" and f"socket:[{fields[9]}]" in sockets:
-                found[fields[9]] = fields[1]
-    return found
-
-
-def all_listening(pid: int) -> list[str]:
-    found = []
-    for number in _tree(pid):
-        try:
-            found += list(listening(number).values())
-        except OSError:
-            continue
-    return found
-
-
-def only_loopback(addresses: list[str]) -> bool:
-    return bool(addresses) and all(address.partition(":")[0] in LOOPBACK for address in addresses)
-
 
 def test_the_kit_listens_on_loopback_only(etcd: EtcdProcess) -> None:
     assert etcd.pid is not None
-    assert only_loopback(all_listening(etcd.pid))
-    before = set(listening(os.getpid()))
-    with FaultProxy(etcd.endpoint), Server(silent):
-        ours = {number: at for number, at in listening(os.getpid()).items() if number not in before}
-        assert len(ours) == 2
-        assert only_loopback(list(ours.values()))
+    assert only_on_loopback(listening(etcd.pid))
+    with FaultProxy(etcd.endpoint) as proxy:
+        port = int(proxy.endpoint.rpartition(":")[2])
+        (place,) = (at for at in listening(os.getpid()) if at.endswith(f":{port:04X}"))
+        assert only_on_loopback({place})
 
 
 def test_the_server_command_listens_on_loopback_only_and_keeps_its_data_to_itself(
@@ -223,7 +183,7 @@ def test_the_server_command_listens_on_loopback_only_and_keeps_its_data_to_itsel
     with running("", *command, before=("sh", "-c", 'umask 0; exec "$@"', "-")) as process:
         lines = list(iter(process.line, ""))
         assert _only_its_own(lines)
-        assert only_loopback(all_listening(process.pid))
+        assert only_on_loopback(listening(process.pid))
         assert [
             stat.S_IMODE(folder.stat().st_mode) for folder in (data, *_folders(process.pid))
         ] == [
@@ -235,7 +195,7 @@ def test_the_server_command_listens_on_loopback_only_and_keeps_its_data_to_itsel
 
 def _folders(pid: int) -> list[Path]:
     """Give the folders in which the servers below a process run."""
-    found = [Path("/proc", str(number), "cwd").readlink() for number in _tree(pid)]
+    found = [Path("/proc", str(number), "cwd").readlink() for number in tree(pid)]
     return [folder for folder in found if folder.name.startswith("etcd-recipes-")]
 
 
