@@ -13,7 +13,7 @@ NEEDS := import sys; sys.exit(sys.version_info < (3, 11))
 COMPILED := PYTHONDONTWRITEBYTECODE=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak matrix lint docs bench clean
+.PHONY: help demo test soak matrix fuzz lint docs bench clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -31,6 +31,9 @@ soak: .venv/.dev  ## the tests that have a long form, in their long form
 matrix: .venv/.matrix  ## the tests on every Python here, and with the oldest dependencies
 	@$(COMPILED) $(BIN)/python -m tests.matrix $(ARGS)
 
+fuzz: .venv/.dev  ## a search for input that hurts a parser: ARGS='--seconds 600' (needs atheris)
+	@$(BIN)/python -m tests.hostile.fuzz $(ARGS)
+
 lint: .venv/.dev  ## style, types, and the rules between the floors
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -45,7 +48,7 @@ bench: .venv/.runtime  ## how fast it is here
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 clean:  ## remove all that these targets made, .venv included
-	@rm -rf .venv .matrix docs/_build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf .venv .matrix docs/_build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .fuzz
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # What a set-up says goes to stderr: `make demo ARGS=--json` has the result alone on stdout.

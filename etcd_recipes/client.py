@@ -426,11 +426,18 @@ def _check_namespace(namespace: str) -> str:
 
 def _user(username: str | None, password: str | None) -> tuple[str, str] | None:
     """Give the user's name and password, None for nobody; ValueError for a password of nobody's."""
+    for what, text in (("username", username), ("password", password)):
+        if isinstance(text, str) and _is_broken(text):  # Python's own error would show it
+            raise ValueError(f"the {what} is text that UTF-8 cannot hold")
     if username:
         return username, password or ""
     if password:
         raise ValueError("there is a password, but no username")
     return None
+
+
+def _is_broken(text: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _basic(api: str, username: str | None, password: str | None) -> tuple[str, str] | None:

@@ -138,11 +138,18 @@ def _secret(said: Mapping[str, str], variable: str) -> str | None:
     if variable in said:
         raise ValueError(f"{variable} and {by_file} are both set: which of them counts?")
     try:
-        text = Path(said[by_file]).read_text(encoding="utf-8")
+        with Path(said[by_file]).open("rb") as file:
+            text = file.read(_LARGEST + 1).decode()
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "it is not text"
         raise ValueError(f"{by_file}={said[by_file]!r} cannot be read: {why}") from None
+    if len(text) > _LARGEST:
+        raise ValueError(f"{by_file}={said[by_file]!r} is more than {_LARGEST} bytes: not a secret")
     return text.removesuffix("\n").removesuffix("\r")
+
+
+_LARGEST = 65536
+"""Bytes of a file with a secret: /dev/zero has no end."""
 
 
 def _times(said: Mapping[str, str], overrides: Mapping[str, Any]) -> dict[str, float | None]:
@@ -165,7 +172,7 @@ _UNITS = {
     "m": 60.0,
     "h": 3600.0,
 }
-_PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
+_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
 
 
 def _duration(said: Mapping[str, str], variable: str) -> float:
@@ -173,12 +180,19 @@ def _duration(said: Mapping[str, str], variable: str) -> float:
     text = said[variable].removeprefix("+")
     if text == "0":
         return 0.0
-    parts = _PART.findall(text)
+    # A search in a long row of digits would take the square of its length.
+    parts = _PART.findall(text) if len(text) <= _LONGEST_TEXT else []
     if not parts or _PART.sub("", text):
-        raise ValueError(
-            f"{variable}={said[variable]!r} is not a duration such as 5s, 1m30s or 500ms"
-        )
-    return math.fsum(float(number) * _UNITS[unit] for number, unit in parts)
+        shown = said[variable][:_LONGEST_TEXT]
+        raise ValueError(f"{variable}={shown!r} is not a duration such as 5s, 1m30s or 500ms")
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    if not seconds <= _LONGEST:
+        raise ValueError(f"{variable} is longer than any time that Go can tell, 292 years")
+    return seconds
+
+
+_LONGEST = 2**63 * 1e-9
+_LONGEST_TEXT = 200
 
 
 _FLAGS = {

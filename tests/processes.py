@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -30,6 +31,46 @@ def is_dead(pid: int) -> bool:
 def is_stopped(pid: int) -> bool:
     """Tell whether SIGSTOP has stopped the process."""
     return _field(pid, "State").startswith("T")
+
+
+def tree(pid: int) -> Iterator[int]:
+    """Give the id of a process, and those of all that it has started."""
+    yield pid
+    for child in children(pid):
+        yield from tree(child)
+
+
+def listening(pid: int) -> set[str]:
+    """Give where a process and those that it has started listen, as the kernel writes it: address and port."""
+    found: set[str] = set()
+    for number in tree(pid):
+        process = Path("/proc", str(number))
+        try:
+            sockets = {_target(link) for link in (process / "fd").iterdir()}
+            for table in ("tcp", "tcp6"):
+                for line in (process / "net" / table).read_text().splitlines()[1:]:
+                    fields = line.split()
+                    if fields[3] == _LISTEN and f"socket:[{fields[9]}]" in sockets:
+                        found.add(fields[1])
+        except OSError:
+            continue  # it has ended
+    return found
+
+
+def _target(link: Path) -> str:
+    try:
+        return str(link.readlink())
+    except OSError:
+        return ""  # closed meanwhile
+
+
+def only_on_loopback(places: set[str]) -> bool:
+    """Tell whether they listen, and can be reached from this machine alone."""
+    return bool(places) and {place.partition(":")[0] for place in places} <= _LOOPBACK
+
+
+_LISTEN = "0A"
+_LOOPBACK = {"0100007F", "00000000000000000000000001000000"}
 
 
 def _all() -> list[int]:

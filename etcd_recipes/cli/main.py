@@ -19,7 +19,7 @@ from typing import NoReturn
 import click
 
 from etcd_recipes.cli.options import Settings, shared_options
-from etcd_recipes.cli.talk import say
+from etcd_recipes.cli.talk import say, tell
 
 __all__ = ["cli", "main"]
 
@@ -96,7 +96,7 @@ def run(args: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001 (the last resort: no traceback for people)
         if settings.debug:
-            traceback.print_exception(error)
+            tell("".join(traceback.format_exception(error)).rstrip())
         say(_sentence(error))
         return FAILED
     return status if isinstance(status, int) else 0

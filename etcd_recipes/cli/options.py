@@ -67,7 +67,7 @@ class Connection:
     def client(self, *, namespace: str | None = None, session_ttl: float = 15.0) -> Client:
         """Make a client of it, with a namespace of the caller's own if there is one; no request is sent.
 
-        A usage error if a file is not what its option says it is.
+        A usage error if it cannot be made: a file that is no certificate, a name that cannot be sent.
         """
         from etcd_recipes import Client
         from etcd_recipes.core.http.wire import unverified_session

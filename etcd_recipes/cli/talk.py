@@ -3,7 +3,8 @@
 Rules of this file
 1. On a terminal a sentence is folded between words, and its further lines stand two columns in. No word is
    cut in two: it may be an address that somebody copies. In a file a sentence is one line.
-2. A stream may be closed (``>&-``), or its reader gone: then nobody is told, and that is no error.
+2. What somebody wrote into etcd reaches no terminal as a control character.
+3. A stream may be closed (``>&-``), or its reader gone: then nobody is told, and that is no error.
 """
 
 from __future__ import annotations
@@ -15,15 +16,22 @@ from typing import TextIO
 
 import click
 
-__all__ = ["folded", "is_terminal", "say", "width_of"]
+from etcd_recipes.cli.words import printable
+
+__all__ = ["folded", "is_terminal", "say", "tell", "width_of"]
 
 
 def say(sentence: str) -> None:
     """Say a sentence on stderr, if anybody reads it."""
-    text = f"etcd-recipes: {sentence}"
+    text = printable(f"etcd-recipes: {sentence}")
     width = width_of(sys.stderr)
+    tell(folded(text, width) if width else text)
+
+
+def tell(text: str) -> None:
+    """Put lines on stderr as they are, if anybody reads them."""
     try:
-        click.echo(folded(text, width) if width else text, err=True)
+        click.echo(printable(text), err=True)
     except OSError:
         pass
 

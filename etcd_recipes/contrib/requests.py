@@ -6,9 +6,9 @@ The algorithm
 1. The service is followed from its first request on: later ones cost etcd nothing, and go on while it is away.
 2. An instance is picked, and the request sent to its address, http or https as its metadata's ``scheme`` says.
 3. Whatever it answers is the answer, errors of its own included. No answer is reported, so that the instance is
-   left out for a while, and another one is asked: if the request was certainly not sent (no connection), whatever
-   the method; if it may have been, only where doing it twice is doing it once (GET, HEAD, OPTIONS, TRACE, PUT,
-   DELETE) and its body can be sent again.
+   left out for a while, and another one is asked: if the request was certainly not sent (no connection, or an
+   address that is none), whatever the method; if it may have been, only where doing it twice is doing it once
+   (GET, HEAD, OPTIONS, TRACE, PUT, DELETE) and its body can be sent again.
 4. When `tries` instances have given no answer, or there is no other one, the error is the last one's, of
    requests' own kind (ConnectionError, ConnectTimeout, ReadTimeout), with what was tried.
 
@@ -23,6 +23,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import requests
 from requests.adapters import BaseAdapter, HTTPAdapter
+from requests.exceptions import InvalidSchema, InvalidURL
 from requests.utils import rewind_body
 from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError
 
@@ -107,13 +108,14 @@ class ServiceAdapter(BaseAdapter):
                 )
             except requests.ConnectionError as error:
                 last: requests.RequestException = error
-            except requests.Timeout as error:
-                last = error
+            except (requests.Timeout, InvalidSchema, InvalidURL) as error:
+                last = error  # an address may be none: somebody else has written it
             else:
                 view.report(instance, ok=True)
                 return answer
             view.report(instance, ok=False)
-            asked[instance.id] = f"{instance.address}: {last}"
+            where = instance.address if instance.address.isprintable() else repr(instance.address)
+            asked[instance.id] = f"{where}: {last}"
             more = attempt < self._tries and len(view.instances) > len(asked)
             if not more or not _may_go_on(request, last):
                 raise type(last)(_told(url.netloc, asked), request=request) from last
@@ -165,6 +167,8 @@ class ServiceAdapter(BaseAdapter):
         self, request: requests.PreparedRequest, url: SplitResult, instance: Instance
     ) -> requests.PreparedRequest:
         scheme = instance.metadata.get("scheme", self._scheme)
+        if scheme not in ("http", "https", self._scheme):
+            raise InvalidSchema(f"{scheme!r} is no scheme of a web service", request=request)
         copy = request.copy()
         copy.prepare_url(url._replace(scheme=scheme, netloc=instance.address).geturl(), None)
         return copy
@@ -187,7 +191,7 @@ def _may_go_on(request: requests.PreparedRequest, error: requests.RequestExcepti
 
 def _never_sent(error: requests.RequestException) -> bool:
     """Tell whether there was no connection to send anything over."""
-    if isinstance(error, requests.ConnectTimeout):
+    if isinstance(error, requests.ConnectTimeout | InvalidSchema | InvalidURL):
         return True
     cause = error.args[0] if error.args else None
     reason = cause.reason if isinstance(cause, MaxRetryError) else cause

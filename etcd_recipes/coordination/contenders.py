@@ -167,7 +167,11 @@ def _other_permits(permits: int, ahead: Sequence[Entry]) -> str | None:
 
 
 def _is_count(number: object) -> TypeGuard[int]:
-    return type(number) is int and number > 0
+    return type(number) is int and 0 < number < _MANY
+
+
+_MANY = 2**63
+"""More than anybody counts: numbers of strangers are added up, and told to people."""
 
 
 def _share(entry: Entry) -> tuple[int, int] | None:

@@ -1,7 +1,8 @@
 """Who stands in a line: what a lock key's value says, and how it is read.
 
 A value that is not ours (etcdctl and Go leave it empty, others write what they like) is read as far as it
-goes, and never an error.
+goes, and never an error. What it says of a name is told to people, in errors, logs and terminals: so the name
+is one printable line, and no longer than a name is.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from functools import cache
 from etcd_recipes.core import runtime
 from etcd_recipes.core.store import Entry
 
-__all__ = ["Contender", "contender", "describe_self"]
+__all__ = ["Contender", "contender", "describe_self", "name_in"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +54,34 @@ def describe_self(**wish: str | int) -> str:
 
 def contender(entry: Entry) -> Contender:
     """Read an entry of a line as a Contender."""
-    name = _name_in(entry.value) or entry.key.rpartition("/")[2]
+    try:
+        said = name_in(json.loads(entry.value))
+    except (ValueError, RecursionError):
+        said = None
+    name = said or _printable(entry.key.rpartition("/")[2])
     return Contender(entry.key, entry.created, name, entry.value)
 
 
-def _name_in(value: str) -> str | None:
-    try:
-        data = json.loads(value)
-        return f"{data['host']}/{data['pid']}/{data['id']}"
-    except (ValueError, TypeError, KeyError, RecursionError):
+def name_in(data: object) -> str | None:
+    """Give the name for people in what somebody says of himself (decoded JSON); None if he says none."""
+    if not isinstance(data, dict):
         return None
+    said = [data.get(part) for part in ("host", "pid", "id")]
+    if not all(isinstance(part, str | int) for part in said):
+        return None
+    return _printable("/".join(map(str, said)))
+
+
+_LONGEST_NAME = 300
+
+
+def _printable(text: str) -> str:
+    """Give `text` as one printable line: escaped where it is none, and cut where it is longer than a name."""
+    text = text if len(text) <= _LONGEST_NAME else f"{text[:_LONGEST_NAME]}..."
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")

@@ -111,6 +111,7 @@ def members_in(value: str) -> tuple[str, ...]:
 def parties_in(value: str) -> int | None:
     """Give how many parties the writer of a party key counts on; None for what is not ours."""
     try:
-        return int(json.loads(value)["parties"])
-    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+        number = json.loads(value)["parties"]
+    except (ValueError, TypeError, KeyError, RecursionError):
         return None
+    return number if type(number) is int and 0 < number < 2**63 else None

@@ -10,6 +10,7 @@ The steps
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from etcd_recipes.core import runtime
@@ -76,7 +77,7 @@ def _ask(
             asked = resolver or dns.resolver.Resolver()
             answer = asked.resolve(name, "SRV", lifetime=call.remaining() or _TIMEOUT, search=False)
             records = answer.rrset.processing_order() if answer.rrset is not None else []
-            outcome.append([_place(record) for record in records])
+            outcome.append([place for record in records if (place := _place(record))])
         except (dns.exception.DNSException, OSError, ValueError) as error:
             outcome.append(EndpointError(name, str(error) or type(error).__name__))
         finally:
@@ -88,7 +89,13 @@ def _ask(
     return outcome[0]
 
 
-def _place(record: object) -> str:
-    """Give ``host:port``, without the dot at the end of the name, which no certificate has."""
+_HOST = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
+
+
+def _place(record: object) -> str | None:
+    """Give ``host:port``, without the dot at the end of the name, which no certificate has.
+
+    None for what is no host: "." says that there is no such service (RFC 2782).
+    """
     host = str(record.target).rstrip(".")  # type: ignore[attr-defined]
-    return f"{host}:{record.port}"  # type: ignore[attr-defined]
+    return f"{host}:{record.port}" if _HOST.fullmatch(host) else None  # type: ignore[attr-defined]

@@ -115,9 +115,10 @@ class Latch:
         return f"<Latch {self.name!r} of {self._from}>"
 
 
-def _count_in(value: str) -> object:
+def _count_in(value: str) -> int | None:
     """Give the count that a record was made with; None for what is not ours."""
     try:
-        return json.loads(value)["count"]
+        count = json.loads(value)["count"]
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
+    return count if type(count) is int else None

@@ -202,4 +202,6 @@ def _check_count(number: int, what: str) -> int:
         raise TypeError(f"{what} is a whole number, not {number!r}")
     if number < 1:
         raise ValueError(f"{what} must be at least 1; got {number}")
+    if number >= 2**63:
+        raise ValueError(f"{what} must be less than 2**63")
     return number

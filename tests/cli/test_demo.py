@@ -6,6 +6,7 @@ import http.server
 import json
 import os
 import signal
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 from etcd_recipes import Client
 from etcd_recipes.testing import EtcdProcess
 from tests.cli.demos import Demo, Ended, demo, runs
+from tests.processes import listening, only_on_loopback
 from tests.tools import Job, eventually
 
 SMALL = ("--workers", "3", "--jobs", "12", "--ttl", "2")
@@ -136,6 +138,8 @@ def test_a_signal_ends_it_and_nothing_is_left(number, when, status, tmp_path: Pa
 def test_a_reader_that_goes_away_ends_it_and_nothing_is_left(tmp_path: Path) -> None:
     with demo(tmp_path, *SMALL) as running:
         running.wait_for_line("takes job")
+        assert only_on_loopback(set().union(*map(listening, running.seen)))
+        assert {stat.S_IMODE(folder.stat().st_mode) for folder in tmp_path.iterdir()} == {0o700}
         running.hang_up()
         running.end(timeout=20)
         assert running.left() == []

@@ -37,7 +37,7 @@ from etcd_recipes.coordination.contenders import (
     permits_of,
     split,
 )
-from etcd_recipes.coordination.identity import contender
+from etcd_recipes.coordination.identity import contender, name_in
 from etcd_recipes.coordination.rounds import look, parties_in
 from etcd_recipes.core.store import Entry
 from etcd_recipes.recipes.registry.codec import CODECS
@@ -131,10 +131,23 @@ def _party(entry: Entry, role: str = "") -> Party:
     data = _json(entry.value)
     maker = data if _is_maker(data) else data.get("by") if _is_maker(data.get("by")) else {}
     assert isinstance(maker, dict)
-    since = maker.get("since")
-    at = float(since) if isinstance(since, int | float) else None
-    who = contender(replace(entry, value=json.dumps(maker)) if maker else entry).identity
-    return Party(entry, who, role, at, ours=bool(maker))
+    who = name_in(maker) or contender(entry).identity
+    return Party(entry, who, role, _time(maker.get("since")), ours=bool(maker))
+
+
+def _time(since: object) -> float | None:
+    """Give a time of day, as long as it is one."""
+    if type(since) is int or isinstance(since, float):
+        return float(since) if 0 <= since < _END_OF_TIME else None
+    return None
+
+
+_END_OF_TIME = 2**40
+"""Seconds since 1970: some thirty thousand years."""
+
+
+def _is_count(number: object) -> bool:
+    return type(number) is int and 0 < number < 2**63
 
 
 def _take_all(left: dict[str, Entry], keys: Iterable[str]) -> list[Entry]:
@@ -304,7 +317,7 @@ def _latches(left: dict[str, Entry]) -> list[Thing]:
     for key, entry in left.items():
         data = _json(entry.value)
         name, _ = _parent(key)
-        if name and type(data.get("count")) is int and _is_maker(data.get("by")):
+        if name and _is_count(data.get("count")) and _is_maker(data.get("by")):
             found[name].append(key)
             counts.setdefault(name, data["count"])
     things = []

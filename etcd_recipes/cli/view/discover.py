@@ -7,6 +7,7 @@ Rules of this file
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -14,6 +15,7 @@ import click
 from etcd_recipes.cli.options import Settings, shared_options, usage_errors
 from etcd_recipes.cli.talk import say
 from etcd_recipes.cli.view.output import one_json, output_option, show
+from etcd_recipes.cli.words import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,7 +72,8 @@ def _print(output: str, service: str, found: Sequence[Instance]) -> None:
     from etcd_recipes.cli.view import listing
 
     if output == "env":
-        click.echo("\n".join(listing.as_env(service, found)))
+        lines = "\n".join(listing.as_env(service, found))
+        click.echo(printable(lines) if sys.stdout.isatty() else lines)  # a terminal is no `eval`
     elif output == "hosts":
         for line in listing.as_hosts(service, found):
             click.echo(line)

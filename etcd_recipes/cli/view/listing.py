@@ -68,11 +68,16 @@ def as_hosts(service: str, instances: Sequence[Instance]) -> list[str]:
 
 
 def _host_line(service: str, address: str) -> str:
-    host = _host(address)
     try:
-        return f"{ipaddress.ip_address(host)}\t{re.sub(r'[^A-Za-z0-9.-]', '-', service)}"
+        host = str(ipaddress.ip_address(_host(address)))
     except ValueError:
+        host = ""
+    if not _IP.fullmatch(host):
         return f"# {safe(address)} is no IP address"
+    return f"{host}\t{re.sub(r'[^A-Za-z0-9.-]', '-', service)}"
+
+
+_IP = re.compile(r"[0-9a-f.:]+(%[A-Za-z0-9_.-]+)?")  # the zone may be any text for `ipaddress`
 
 
 def _host(address: str) -> str:

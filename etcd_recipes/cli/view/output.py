@@ -20,6 +20,7 @@ import click
 
 from etcd_recipes.cli.talk import is_terminal, width_of
 from etcd_recipes.cli.view.table import Row, lay_out
+from etcd_recipes.cli.words import safe
 
 __all__ = [
     "duration",
@@ -87,17 +88,6 @@ def one_json(document: Any, indent: int | None = None) -> str:
 
 
 # -- text ----------------------------------------------------------------------------------------------
-
-
-def safe(text: str) -> str:
-    r"""Give `text` with all that is no printable character escaped, as ``\x1b`` or ``\n``."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else _escaped(c) for c in text)
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
 def duration(seconds: float | None) -> str:

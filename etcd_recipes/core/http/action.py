@@ -9,10 +9,11 @@ Rules of this file
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["Action", "Doubt", "Reply"]
+__all__ = ["Action", "Doubt", "Reply", "excerpt"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class Reply:
     """One HTTP answer.
 
     `doubt` is True when an earlier attempt of the same Action got no answer: that copy may have been
-    carried out, or may yet be.
+    carried out, or may yet be. `secret` is that of the Action.
     """
 
     status: int
@@ -73,3 +74,22 @@ class Reply:
     body: bytes
     endpoint: str
     doubt: bool = False
+    secret: bool = False
+
+    @property
+    def shown(self) -> str:
+        """How the body begins, for people; not if what was asked is a secret, for some servers repeat it."""
+        return "a body that is not shown" if self.secret else excerpt(self.body)
+
+
+_AUTHORIZATION = re.compile(
+    r"(authorization\W{1,40}(?:(?:basic|bearer)\W+)?)[^\s\"',;]+", re.IGNORECASE
+)
+
+
+def excerpt(body: bytes) -> str:
+    """Give how `body` begins, for people, without what authenticates us, which some servers repeat."""
+    if not body:
+        return "an empty body"
+    text = _AUTHORIZATION.sub(r"\1***", body[:80].decode("utf-8", "replace"))
+    return repr(text) + ("..." if len(body) > 80 else "")

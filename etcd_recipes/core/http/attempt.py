@@ -115,6 +115,9 @@ class Attempt:
         if connection.hung_up:
             # http.client takes a head that was cut off for a complete one.
             raise http.client.RemoteDisconnected("the answer was cut off in its headers")
+        if response.status < 200:
+            # 100 is http.client's to skip. After another one the answer is still to come, to somebody else.
+            raise http.client.HTTPException(f"HTTP status {response.status}, which is no answer")
         self._in_head = False
         return connection, response
 

@@ -37,6 +37,7 @@ def _parse(text: str, secure: bool) -> str:
 
     if "@" in text:  # before anything is said about the rest, which may hold a password
         host = text.rpartition("@")[2]
+        host = host if host.isprintable() else repr(host)
         raise ValueError(
             f"credentials do not belong in an endpoint ({host}); use username= and password="
         )

@@ -54,6 +54,7 @@ HttpSession = requests.Session
 _log = logging.getLogger("etcd_recipes.http")
 
 _IDLE_PER_ENDPOINT = 32
+_FOREIGN = 32
 
 
 class Wire:
@@ -115,7 +116,7 @@ class Wire:
             route.give_back(connection)
         else:
             connection.close()
-        return Reply(response.status, headers, body, endpoint)
+        return Reply(response.status, headers, body, endpoint, secret=action.secret)
 
     def open(
         self,
@@ -159,14 +160,25 @@ class Wire:
         return [*self._routes.values(), *self._foreign_routes.values()]
 
     def _route(self, endpoint: str, foreign: bool = False) -> _Route:
-        routes = self._foreign_routes if foreign else self._routes
+        routes = self._routes_of(foreign)
         route = routes.get(endpoint)
         if route is None:
             # Two threads may meet here; the one that comes second must not lose the first one's
             # connections.
             made = _Route(endpoint, self._session, self._tls_for(endpoint), foreign=foreign)
-            route = routes.setdefault(endpoint, made)
+            if foreign and len(routes) >= _FOREIGN:
+                self._forget_foreign()
+            route = self._routes_of(foreign).setdefault(endpoint, made)
         return route
+
+    def _routes_of(self, foreign: bool) -> dict[str, _Route]:
+        return self._foreign_routes if foreign else self._routes
+
+    def _forget_foreign(self) -> None:
+        """Close what redirects have led to: a server may invent ever more hosts, and each keeps connections."""
+        routes, self._foreign_routes = self._foreign_routes, {}
+        for route in list(routes.values()):
+            route.close()
 
     def _tls_for(self, endpoint: str) -> Tls | None:
         if not endpoint.startswith("https:"):

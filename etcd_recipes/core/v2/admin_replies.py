@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from etcd_recipes.core.http.action import Reply
-from etcd_recipes.core.v2.replies import Reading
+from etcd_recipes.core.v2.replies import Reading, text
 from etcd_recipes.core.v2.values import Member, Role, User
 
 __all__ = ["enabled", "member", "members", "role", "roles", "user", "users"]
@@ -28,8 +28,8 @@ def _member(body: Any) -> Member:
     if not body["id"]:
         raise ValueError("a member without an id")
     return Member(
-        _text(body["id"]),
-        _text(body.get("name", "")),
+        text(body["id"]),
+        text(body.get("name", "")),
         _texts(body.get("peerURLs")),
         _texts(body.get("clientURLs")),
     )
@@ -38,7 +38,7 @@ def _member(body: Any) -> Member:
 def user(reply: Reply) -> User:
     """Read a user; its roles come as objects or as names."""
     with Reading(reply) as body:
-        return User(_text(body["user"]), _names(body.get("roles"), "role"))
+        return User(text(body["user"]), _names(body.get("roles"), "role"))
 
 
 def users(reply: Reply) -> tuple[str, ...]:
@@ -51,7 +51,7 @@ def role(reply: Reply) -> Role:
     """Read a role."""
     with Reading(reply) as body:
         rights = body["permissions"]["kv"]
-        return Role(_text(body["role"]), _texts(rights.get("read")), _texts(rights.get("write")))
+        return Role(text(body["role"]), _texts(rights.get("read")), _texts(rights.get("write")))
 
 
 def roles(reply: Reply) -> tuple[str, ...]:
@@ -70,16 +70,10 @@ def enabled(reply: Reply) -> bool:
 
 
 def _names(given: Any, field: str) -> tuple[str, ...]:
-    return tuple(_text(each if isinstance(each, str) else each[field]) for each in given or ())
+    return tuple(text(each if isinstance(each, str) else each[field]) for each in given or ())
 
 
 def _texts(given: Sequence[Any] | None) -> tuple[str, ...]:
     if given is not None and not isinstance(given, list):
         raise TypeError("not a list of strings")
-    return tuple(_text(each) for each in given or ())
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r:.40} is not a string")
-    return value
+    return tuple(text(each) for each in given or ())

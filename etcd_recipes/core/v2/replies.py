@@ -48,7 +48,7 @@ from etcd_recipes.core.errors import (
 from etcd_recipes.core.http.action import Reply
 from etcd_recipes.core.v2.values import Node, Response, Version
 
-__all__ = ["Reading", "decode", "excerpt", "index_of", "judge", "judge_removal", "response"]
+__all__ = ["Reading", "decode", "index_of", "judge", "judge_removal", "response", "text"]
 
 WATCHER_CLEARED = 400
 """The errorCode of a watch that the server dropped because it restored a snapshot."""
@@ -96,7 +96,7 @@ def _unable(reply: Reply, body: Mapping[str, Any]) -> EndpointError:
     code, message, cause = _code(body), _text(body, "message"), _text(body, "cause")
     if code == 300 and "Not a file" in cause:
         raise NotAFile(message, code=code, cause=cause, endpoint=reply.endpoint)
-    said = f"{message} ({cause}) [code {code}]" if code else message or excerpt(reply.body)
+    said = f"{message} ({cause}) [code {code}]" if code else message or reply.shown
     return EndpointError(
         reply.endpoint,
         f"HTTP status {reply.status}: {said}",
@@ -142,16 +142,9 @@ def _not_etcd(reply: Reply) -> InvalidResponse:
     else:
         hint = "is this etcd?"
     return InvalidResponse(
-        f"{reply.endpoint} answered with HTTP status {reply.status} and {excerpt(reply.body)}; {hint}",
+        f"{reply.endpoint} answered with HTTP status {reply.status} and {reply.shown}; {hint}",
         endpoint=reply.endpoint,
     )
-
-
-def excerpt(body: bytes) -> str:
-    """Give how `body` begins, for people."""
-    if not body:
-        return "an empty body"
-    return repr(body[:80].decode("utf-8", "replace")) + ("..." if len(body) > 80 else "")
 
 
 def _object(body: bytes) -> dict[str, Any] | None:
@@ -168,12 +161,12 @@ def _code(body: Mapping[str, Any]) -> int:
 
 
 def _number(value: object) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+    return value if type(value) is int and 0 <= value < 2**64 else 0
 
 
 def _text(body: Mapping[str, Any], name: str) -> str:
     value = body.get(name)
-    return value if isinstance(value, str) else ""
+    return text(value) if isinstance(value, str) else ""
 
 
 # -- results -------------------------------------------------------------------------------------------------
@@ -190,12 +183,14 @@ class Reading:
         return decode(self._reply)
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        malformed = KeyError | ValueError | TypeError | AttributeError | RecursionError
+        malformed = (
+            LookupError | ValueError | TypeError | AttributeError | OverflowError | RecursionError
+        )
         if isinstance(error, malformed):
             endpoint = self._reply.endpoint
             raise InvalidResponse(
                 f"{endpoint} answered with JSON of an unknown shape "
-                f"({type(error).__name__}: {error}): {excerpt(self._reply.body)}",
+                f"({type(error).__name__}: {error}): {self._reply.shown}",
                 endpoint=endpoint,
             ) from error
 
@@ -210,7 +205,7 @@ def decode(reply: Reply) -> dict[str, Any]:
     body = _object(reply.body)
     if body is None:
         raise InvalidResponse(
-            f"{reply.endpoint} answered with something that is not etcd's JSON: {excerpt(reply.body)}",
+            f"{reply.endpoint} answered with something that is not etcd's JSON: {reply.shown}",
             endpoint=reply.endpoint,
         )
     return body
@@ -223,7 +218,7 @@ def response(reply: Reply, *, bare: bool = False) -> Response:
         if found is None and not bare:
             raise KeyError("node")
         prev = body.get("prevNode")
-        action = _string(body["action"])
+        action = text(body["action"])
         return Response(
             action,
             None if found is None else node(found),  # type: ignore[arg-type]
@@ -250,43 +245,50 @@ def node(body: Any) -> Node:
     expiration = body.get("expiration")
     ttl = body.get("ttl", None if expiration is None else 0)
     return Node(
-        _string(body.get("key", "/")),
-        _string(body.get("value", "")),
+        text(body.get("key", "/")),
+        text(body.get("value", "")),
         _flag(body.get("dir", False)),
         tuple([node(child) for child in body.get("nodes") or ()]),
         _index(body.get("createdIndex", 0)),
         _index(body.get("modifiedIndex", 0)),
         None if ttl is None else _int(ttl),
-        None if expiration is None else datetime.fromisoformat(_string(expiration)),
+        None if expiration is None else datetime.fromisoformat(text(expiration)),
     )
 
 
 def version(reply: Reply) -> Version:
     """Read what /version answers."""
     with Reading(reply) as body:
-        return Version(_string(body["etcdserver"]), _string(body.get("etcdcluster", "")))
+        return Version(text(body["etcdserver"]), text(body.get("etcdcluster", "")))
 
 
-def _string(value: object) -> str:
+def text(value: object) -> str:
+    """Read text; TypeError when it is none. JSON may hold halves of characters, etcd's text does not."""
     if not isinstance(value, str):
-        raise TypeError(f"{value!r:.40} is not a string")
-    return value
+        raise TypeError(f"{_shown(value)} is not a string")
+    return value if value.isascii() else value.encode("utf-8", "replace").decode()
+
+
+def _shown(value: object) -> str:
+    return repr(value[:40]) if isinstance(value, str) else type(value).__name__
 
 
 def _flag(value: object) -> bool:
     if not isinstance(value, bool):
-        raise TypeError(f"{value!r:.40} is not true or false")
+        raise TypeError(f"{_shown(value)} is not true or false")
     return value
 
 
 def _int(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{value!r:.40} is not a whole number")
+        raise TypeError(f"{_shown(value)} is not a whole number")
+    if not -(2**63) <= value < 2**64:
+        raise ValueError("a number that 64 bits do not hold")
     return value
 
 
 def _index(value: object) -> int:
     number = _int(value)
-    if not 0 <= number < 2**64:
+    if number < 0:
         raise ValueError(f"{number} is not an index")
     return number

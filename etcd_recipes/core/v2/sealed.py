@@ -9,11 +9,14 @@ stands.
 from __future__ import annotations
 
 import json
+import re
 
 from etcd_recipes.core.store import Entry
 from etcd_recipes.core.v2.values import Node
 
 __all__ = ["entry_of", "seal"]
+
+_OWNER = re.compile(r"([0-9a-f]{1,16})(?:-([0-9a-f]{1,8}))?")
 
 
 def seal(grant: int, value: str, seat: int | None = None) -> str:
@@ -27,8 +30,9 @@ def _unseal(text: str) -> tuple[int, int | None, str]:
         data = json.loads(text)
         grant, value = data["grant"], data["value"]
         if len(data) == 2 and isinstance(grant, str) and isinstance(value, str):
-            id_, dash, seat = grant.partition("-")
-            return int(id_, 16), int(seat, 16) if dash else None, value
+            found = _OWNER.fullmatch(grant)
+            if found is not None:
+                return int(found[1], 16), int(found[2], 16) if found[2] else None, value
     except (ValueError, TypeError, KeyError, RecursionError):
         pass
     return 0, None, text

@@ -86,10 +86,10 @@ class Poll:
 
     def read(self) -> Reply:
         """Read the rest; EndpointError when it is cut off or stalls, the Context's error when that ends."""
-        body = b""
+        body = bytearray()
         while piece := self._stream.read(_STALL):
             body += piece
-        return Reply(self._stream.status, self._stream.headers, body, self.endpoint)
+        return Reply(self._stream.status, self._stream.headers, bytes(body), self.endpoint)
 
     def abort(self, why: str) -> None:
         """End it from another thread."""

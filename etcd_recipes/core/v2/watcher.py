@@ -225,8 +225,7 @@ class Watcher:
         index = event.node.modified_index
         if index == 0:
             raise InvalidResponse(
-                f"{poll.endpoint} answered a watch with an event that has no index: "
-                f"{replies.excerpt(reply.body)}",
+                f"{poll.endpoint} answered a watch with an event that has no index: {reply.shown}",
                 endpoint=poll.endpoint,
             )
         if index < self._wait_index:

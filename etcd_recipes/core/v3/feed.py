@@ -78,7 +78,10 @@ class V3Feed:
 
     def _take(self, result: dict[str, Any]) -> None:
         """Step 3."""
-        assembly = self._assemblies[int(result.get("watch_id", 0))]
+        number = replies.number(result.get("watch_id", 0))
+        if number < 0:
+            raise IndexError("an event of no watch")
+        assembly = self._assemblies[number]
         self._pending += [_batch(each) for each in assembly.take(result) if each.events]
 
     def close(self) -> None:

@@ -2,7 +2,8 @@
 
 Rules of this file
 1. Bytes in, objects or an InvalidResponse out: no socket, no clock, no thread.
-2. What has been parsed is not parsed again: a large event arrives in many pieces.
+2. What has been parsed is not parsed again: a large event arrives in many pieces. Nor is white space kept.
+3. An object has an end: one that is longer than any message of gRPC is none.
 """
 
 from __future__ import annotations
@@ -17,10 +18,9 @@ from etcd_recipes.core.v3.replies import bad_json
 __all__ = ["Frames"]
 
 _SMALL = 65536
+_LONGEST = 3 << 30
+"""Bytes: the 2 GiB of gRPC's largest message, in base64, and what stands around it."""
 _SPACE = re.compile(r"\s*")
-_NO_OBJECT = re.compile(
-    rb"\s*[^\s{]"
-)  # looks at the beginning alone: a large event has many pieces
 _decoder = json.JSONDecoder()
 
 
@@ -50,10 +50,12 @@ class Frames:
             rest = yield from self._objects(lines)
             if rest:
                 raise bad_json(self._endpoint, rest)
+        if buffer[:1].isspace():
+            buffer[:] = buffer.lstrip()
         if buffer.endswith(b"}") and len(buffer) <= _SMALL:
             buffer[:] = yield from self._objects(bytes(buffer))
-        elif _NO_OBJECT.match(buffer):
-            raise bad_json(self._endpoint, bytes(buffer))
+        if buffer and (buffer[:1] != b"{" or len(buffer) > _LONGEST):
+            raise bad_json(self._endpoint, bytes(buffer[:200]))
 
     def _objects(self, data: bytes) -> Generator[dict[str, Any], None, bytes]:
         """Give the objects in `data`; the generator's own value is what follows the last whole one."""

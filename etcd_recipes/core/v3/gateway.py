@@ -199,7 +199,7 @@ class Gateway:
                 return ""
             raise
         with replies.Reading(answer.endpoint):
-            return str(answer.body["token"])
+            return _header_value(answer.body["token"])
 
     def _rooted(self, action: Action, make: Callable[[Action], T]) -> T:
         """Step 3."""
@@ -267,6 +267,13 @@ class Gateway:
 
 def _writes(action: Action) -> bool:
     return action.preflight is not None
+
+
+def _header_value(token: object) -> Token:
+    """Give the token; ValueError, without a word of it, when it would not stay one header."""
+    if not isinstance(token, str) or not token.isascii() or not token.isprintable():
+        raise ValueError("the token is none")
+    return token
 
 
 def _with_token(action: Action, token: Token) -> Action:

@@ -23,6 +23,10 @@ PATIENCE = 15.0
 """Seconds for which a history that goes back is taken for a member's mistake."""
 
 
+_MANY = 100
+"""Clusters that are remembered: more than a client ever meets, unless somebody invents them."""
+
+
 class Horizon:
     """See the module's docstring; free to be used by many threads."""
 
@@ -42,6 +46,8 @@ class Horizon:
         """Remember a revision, from whatever answer."""
         with self._lock:
             if revision > self._highest.get(cluster, 0):
+                if cluster not in self._highest and len(self._highest) >= _MANY:
+                    del self._highest[next(iter(self._highest))]
                 self._highest[cluster] = revision
 
     def admit(self, cluster: str, revision: int, before: dict[str, int], now: float) -> bool:

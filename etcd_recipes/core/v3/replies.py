@@ -2,7 +2,8 @@
 
 Rules of this file
 1. Bytes in, values or errors out: no socket, no clock, no thread.
-2. Absent means zero, false or empty. int64 comes as a string. White space may be anywhere.
+2. Absent means zero, false or empty. int64 comes as a string. White space may be anywhere. What is there
+   and is something else (a number that etcd cannot hold, "false" for false, no base64) makes the answer none.
 3. Whether a request was carried out is read from etcd's own code and words, never from the HTTP status:
    the same refusal is 400 on one version and 412 on the next.
 
@@ -47,7 +48,7 @@ from etcd_recipes.core.errors import (
     UserExists,
     UserNotFound,
 )
-from etcd_recipes.core.http.action import Reply
+from etcd_recipes.core.http.action import Reply, excerpt
 from etcd_recipes.core.v3.values import (
     DeleteResult,
     Event,
@@ -66,7 +67,10 @@ __all__ = [
     "cluster_of",
     "decode",
     "error_of",
+    "flag",
     "judge",
+    "number",
+    "raw",
     "stream_error",
 ]
 
@@ -89,7 +93,7 @@ def judge(reply: Reply) -> EndpointError | None:
         if reply.status >= 500 and reply.status != 501:  # 501: a web server that knows no POST
             return EndpointError(
                 reply.endpoint,
-                f"HTTP status {reply.status}: {_excerpt(reply.body)}",
+                f"HTTP status {reply.status}: {reply.shown}",
                 maybe_applied=True,
             )
         raise _not_etcd(reply)
@@ -159,7 +163,8 @@ def error_of(body: Mapping[str, Any], endpoint: str = "") -> EtcdError:
         code = int(body.get("code") or body.get("grpc_code") or 0)
     except (TypeError, ValueError, OverflowError):
         code = 0
-    message = str(body.get("message") or body.get("error") or "unknown error")
+    words = (body.get("message"), body.get("error"))
+    message = next((w for w in words if isinstance(w, str) and w), "unknown error")
     return _class_of(code, message)(message, code=code, endpoint=endpoint)
 
 
@@ -201,7 +206,7 @@ def _class_of(code: int, message: str) -> type[EtcdError]:
 def _not_etcd(reply: Reply) -> ResponseError:
     if reply.status == 404:
         return NoGateway(
-            f"{reply.endpoint} answered with HTTP status 404 and {_excerpt(reply.body)}; etcd's v3 gateway "
+            f"{reply.endpoint} answered with HTTP status 404 and {reply.shown}; etcd's v3 gateway "
             "is not there: is this etcd, and is its gateway on (--enable-grpc-gateway, which is off by "
             "default when etcd has a configuration file; a grpc-proxy has none)?",
             endpoint=reply.endpoint,
@@ -211,16 +216,9 @@ def _not_etcd(reply: Reply) -> ResponseError:
     else:
         hint = "not an answer of etcd's v3 gateway: is this etcd?"
     return InvalidResponse(
-        f"{reply.endpoint} answered with HTTP status {reply.status} and {_excerpt(reply.body)}; {hint}",
+        f"{reply.endpoint} answered with HTTP status {reply.status} and {reply.shown}; {hint}",
         endpoint=reply.endpoint,
     )
-
-
-def _excerpt(body: bytes) -> str:
-    if not body:
-        return "an empty body"
-    text = body[:80].decode("utf-8", "replace")
-    return repr(text) + ("..." if len(body) > 80 else "")
 
 
 def decode(reply: Reply) -> dict[str, Any]:
@@ -232,7 +230,7 @@ def decode(reply: Reply) -> dict[str, Any]:
         )
     body = _loaded(reply.body)
     if body is None:
-        raise bad_json(reply.endpoint, reply.body)
+        raise _no_json(reply.endpoint, reply.shown)
     return body
 
 
@@ -247,9 +245,12 @@ def _loaded(body: bytes) -> dict[str, Any] | None:
 
 def bad_json(endpoint: str, body: bytes) -> InvalidResponse:
     """Give the error for an answer that is not a JSON object."""
+    return _no_json(endpoint, excerpt(body))
+
+
+def _no_json(endpoint: str, shown: str) -> InvalidResponse:
     return InvalidResponse(
-        f"{endpoint} answered with something that is not etcd's JSON: {_excerpt(body)}",
-        endpoint=endpoint,
+        f"{endpoint} answered with something that is not etcd's JSON: {shown}", endpoint=endpoint
     )
 
 
@@ -276,9 +277,39 @@ class Reading:
             ) from error
 
 
+def number(value: object) -> int:
+    """Read a number of etcd's, signed or not; TypeError or ValueError when it is none that 64 bits hold."""
+    if type(value) is str and len(value) <= _DIGITS:
+        value = int(value)
+    if type(value) is not int:
+        raise TypeError(f"{_shown(value)} is not a number")
+    if not -(2**63) <= value < 2**64:
+        raise ValueError("a number that 64 bits do not hold")
+    return value
+
+
+_DIGITS = 20
+
+
+def flag(value: object) -> bool:
+    """Read true or false; TypeError for all else."""
+    if value is True or value is False:
+        return value
+    raise TypeError(f"{_shown(value)} is not true or false")
+
+
+def raw(value: str) -> bytes:
+    """Read bytes; ValueError or TypeError when they are not in base64."""
+    return b64decode(value, validate=True)
+
+
+def _shown(value: object) -> str:
+    return repr(value[:40]) if isinstance(value, str) else type(value).__name__
+
+
 def revision_of(body: Mapping[str, Any]) -> int:
     """Give the revision in the header, 0 if there is none."""
-    return int(body.get("header", {}).get("revision", 0))
+    return number(body.get("header", {}).get("revision", 0))
 
 
 def cluster_of(body: Mapping[str, Any]) -> str:
@@ -294,12 +325,12 @@ def auth_is_off(error: EtcdError) -> bool:
 def key_value(body: Mapping[str, Any]) -> KeyValue:
     """Read a key."""
     return KeyValue(
-        b64decode(body.get("key", "")),
-        b64decode(body.get("value", "")),
-        int(body.get("create_revision", 0)),
-        int(body.get("mod_revision", 0)),
-        int(body.get("version", 0)),
-        int(body.get("lease", 0)),
+        raw(body.get("key", "")),
+        raw(body.get("value", "")),
+        number(body.get("create_revision", 0)),
+        number(body.get("mod_revision", 0)),
+        number(body.get("version", 0)),
+        number(body.get("lease", 0)),
     )
 
 
@@ -307,8 +338,8 @@ def range_result(body: Mapping[str, Any], revision: int = 0) -> RangeResult:
     """Read what a range answered; `revision` is that of the transaction it stood in."""
     return RangeResult(
         tuple(key_value(kv) for kv in body.get("kvs", ())),
-        int(body.get("count", 0)),
-        bool(body.get("more", False)),
+        number(body.get("count", 0)),
+        flag(body.get("more", False)),
         revision_of(body) or revision,
     )
 
@@ -322,7 +353,7 @@ def put_result(body: Mapping[str, Any], revision: int = 0) -> PutResult:
 def delete_result(body: Mapping[str, Any], revision: int = 0) -> DeleteResult:
     """Read what a delete answered."""
     return DeleteResult(
-        int(body.get("deleted", 0)),
+        number(body.get("deleted", 0)),
         revision_of(body) or revision,
         tuple(key_value(kv) for kv in body.get("prev_kvs", ())),
     )
@@ -332,7 +363,7 @@ def txn_result(body: Mapping[str, Any], revision: int = 0) -> TxnResult:
     """Read what a transaction answered."""
     revision = revision_of(body) or revision
     return TxnResult(
-        bool(body.get("succeeded", False)),
+        flag(body.get("succeeded", False)),
         tuple(_op_result(response, revision) for response in body.get("responses", ())),
         revision,
     )
@@ -352,26 +383,26 @@ def _op_result(
 
 def lease_grant(body: Mapping[str, Any]) -> LeaseGrant:
     """Read a lease as it was granted."""
-    return LeaseGrant(int(body["ID"]), int(body["TTL"]), revision_of(body))
+    return LeaseGrant(number(body["ID"]), number(body["TTL"]), revision_of(body))
 
 
 def lease_ids(body: Mapping[str, Any]) -> tuple[int, ...]:
     """Read the ids of all leases."""
-    return tuple(int(lease["ID"]) for lease in body.get("leases", ()))
+    return tuple(number(lease["ID"]) for lease in body.get("leases", ()))
 
 
 def keep_alive_ttl(body: Mapping[str, Any]) -> int:
     """Read the ttl that a renewal granted; 0 when the lease is gone (etcd says so by leaving it out)."""
-    return int(body.get("result", {}).get("TTL", 0))
+    return number(body.get("result", {}).get("TTL", 0))
 
 
 def lease_status(body: Mapping[str, Any]) -> LeaseStatus:
     """Read what is left of a lease; in its last second etcd leaves the ttl out, though it still lives."""
     return LeaseStatus(
-        int(body.get("ID", 0)),
-        int(body.get("TTL", 0)),
-        int(body.get("grantedTTL", 0)),
-        tuple(b64decode(key) for key in body.get("keys", ())),
+        number(body.get("ID", 0)),
+        number(body.get("TTL", 0)),
+        number(body.get("grantedTTL", 0)),
+        tuple(raw(key) for key in body.get("keys", ())),
         revision_of(body),
     )
 
@@ -387,7 +418,7 @@ def stream_error(body: Mapping[str, Any], endpoint: str) -> EtcdError | None:
 
 def cancel_error(result: Mapping[str, Any], endpoint: str) -> EtcdError:
     """Give the error for a watch that the server cancelled."""
-    compacted = int(result.get("compact_revision", 0))
+    compacted = number(result.get("compact_revision", 0))
     if compacted:
         error = Compacted(
             f"the events up to revision {compacted} have been compacted away",
@@ -396,7 +427,8 @@ def cancel_error(result: Mapping[str, Any], endpoint: str) -> EtcdError:
         )
         error.resume_from = compacted
         return error
-    reason = str(result.get("cancel_reason", "the server cancelled the watch"))
+    said = result.get("cancel_reason")
+    reason = said if isinstance(said, str) and said else "the server cancelled the watch"
     message = reason.rpartition("desc = ")[2] or reason
     return _class_of(0, message)(message, endpoint=endpoint)
 

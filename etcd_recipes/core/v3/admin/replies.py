@@ -5,7 +5,6 @@ What is malformed raises what `replies.Reading` takes.
 
 from __future__ import annotations
 
-from base64 import b64decode
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -20,7 +19,7 @@ from etcd_recipes.core.v3.admin.values import (
     StoreHash,
     User,
 )
-from etcd_recipes.core.v3.replies import revision_of
+from etcd_recipes.core.v3.replies import flag, number, raw, revision_of
 
 __all__ = [
     "alarms",
@@ -42,7 +41,7 @@ _Body = Mapping[str, Any]
 
 def auth_status(body: _Body) -> AuthStatus:
     """Read whether auth is on."""
-    return AuthStatus(bool(body.get("enabled", False)), int(body.get("authRevision", 0)))
+    return AuthStatus(flag(body.get("enabled", False)), number(body.get("authRevision", 0)))
 
 
 def names(body: _Body, field: str) -> tuple[str, ...]:
@@ -72,8 +71,8 @@ _ACCESS: dict[str | int, Access] = {
 
 def _permission(body: _Body) -> Permission:
     return Permission(
-        b64decode(body.get("key", "")),
-        b64decode(body.get("range_end", "")),
+        raw(body.get("key", "")),
+        raw(body.get("range_end", "")),
         _ACCESS[body.get("permType", "READ")],
     )
 
@@ -89,11 +88,11 @@ def members(body: _Body) -> tuple[Member, ...]:
 def member(body: _Body) -> Member:
     """Read one member."""
     return Member(
-        int(body["ID"]),
+        number(body["ID"]),
         _text(body.get("name", "")),
         _texts(body.get("peerURLs")),
         _texts(body.get("clientURLs")),
-        bool(body.get("isLearner", False)),
+        flag(body.get("isLearner", False)),
     )
 
 
@@ -104,19 +103,19 @@ def status(body: _Body, endpoint: str) -> Status:
     """Read how a member is; its id stands in the header."""
     return Status(
         endpoint=endpoint,
-        member_id=int(body["header"]["member_id"]),
+        member_id=number(body["header"]["member_id"]),
         version=_text(body.get("version", "")),
-        db_size=int(body.get("dbSize", 0)),
-        db_size_in_use=int(body.get("dbSizeInUse", 0)),
-        leader=int(body.get("leader", 0)),
-        raft_index=int(body.get("raftIndex", 0)),
-        raft_applied_index=int(body.get("raftAppliedIndex", 0)),
-        raft_term=int(body.get("raftTerm", 0)),
-        is_learner=bool(body.get("isLearner", False)),
+        db_size=number(body.get("dbSize", 0)),
+        db_size_in_use=number(body.get("dbSizeInUse", 0)),
+        leader=number(body.get("leader", 0)),
+        raft_index=number(body.get("raftIndex", 0)),
+        raft_applied_index=number(body.get("raftAppliedIndex", 0)),
+        raft_term=number(body.get("raftTerm", 0)),
+        is_learner=flag(body.get("isLearner", False)),
         errors=_texts(body.get("errors")),
         revision=revision_of(body),
         storage_version=_text(body.get("storageVersion", "")),
-        db_size_quota=int(body.get("dbSizeQuota", 0)),
+        db_size_quota=number(body.get("dbSizeQuota", 0)),
     )
 
 
@@ -130,22 +129,22 @@ def alarms(body: _Body) -> tuple[Alarm, ...]:
 
 def _alarm(body: _Body) -> Alarm:
     kind = body.get("alarm", "NONE")
-    return Alarm(int(body.get("memberID", 0)), _text(_ALARMS.get(kind, kind)))
+    return Alarm(number(body.get("memberID", 0)), _text(_ALARMS.get(kind, kind)))
 
 
 def store_hash(body: _Body, endpoint: str) -> StoreHash:
     """Read a hash."""
     return StoreHash(
         endpoint,
-        int(body.get("hash", 0)),
+        number(body.get("hash", 0)),
         revision_of(body),
-        int(body.get("compact_revision", 0)),
+        number(body.get("compact_revision", 0)),
     )
 
 
 def piece(result: _Body) -> tuple[bytes, int]:
     """Read one message of a snapshot: its bytes, and how many of the database are still to come."""
-    return b64decode(result.get("blob", "")), int(result.get("remaining_bytes", 0))
+    return raw(result.get("blob", "")), number(result.get("remaining_bytes", 0))
 
 
 # -- parts -------------------------------------------------------------------------------------------------
