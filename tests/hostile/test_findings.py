@@ -9,11 +9,12 @@ import pytest
 
 from etcd_recipes.cli.view import events, listing, report
 from etcd_recipes.cli.view.census import take
+from etcd_recipes.coordination.contenders import objection
 from etcd_recipes.coordination.identity import contender
 from etcd_recipes.coordination.rounds import parties_in
 from etcd_recipes.core.errors import InvalidResponse
 from etcd_recipes.core.http.action import Reply
-from etcd_recipes.core.store import Entry
+from etcd_recipes.core.store import Entry, Standing
 from etcd_recipes.core.v2 import replies as v2
 from etcd_recipes.core.v2.sealed import entry_of
 from etcd_recipes.core.v2.values import Node
@@ -50,10 +51,12 @@ def test_a_time_that_is_none_ends_no_census(since: object) -> None:
     assert '"since": null' in told(line({**ME, "since": since}))
 
 
-def test_many_large_permits_end_no_census() -> None:
-    """The sum of two numbers of 4,300 digits has more digits than Python writes."""
+def test_a_strangers_permits_of_4300_digits_are_no_permits() -> None:
+    """They were told to everybody who used the semaphore, as a mismatch of limits."""
     much = int("9" * 4300)
-    told(line(*[{**ME, "weight": much, "permits": much}] * 3))
+    bad, mine = line({**ME, "weight": much, "permits": much}, {**ME, "weight": 1, "permits": 2})
+    assert objection(Standing(mine, (bad,), 3)) is None
+    told([bad, mine])
     told([Entry("l.limit", f'{{"permits":{much},"was":{much}}}', 1, 1)])
     told([Entry("t/x", json.dumps({"count": -(10**4000), "by": ME}), 1, 1)])
 
@@ -92,11 +95,12 @@ def test_an_address_is_no_line_of_its_own_in_a_hosts_file() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "9" * 5000,
+        "9" * 100_000,
         "9" * 150 + "h" + "9" * 40 + "h",
         "9" * 300 + "s" + "9" * 308 + "s",
         "1" + "0" * 309 + "s",
     ],
+    ids=["digits", "two", "two that are infinite", "one that is infinite"],
 )
 def test_a_duration_that_is_none_is_refused_at_once(text: str) -> None:
     """A search in digits took minutes, a sum of large ones was an OverflowError, others were for ever."""

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from etcd_recipes import Client, Context, EtcdRecipesError
 from etcd_recipes.cli import main
+from etcd_recipes.cli.run.options import say, who
 from etcd_recipes.recipes.fencing import FileFence
 from etcd_recipes.testing import EtcdProcess, NoEtcd
 from tests.core.servers import Server, answer, each
@@ -54,12 +55,12 @@ def write(client: Client, text: str) -> None:
 
 
 READING: list[Callable[[Client], object]] = [
-    lambda c: [who.identity for who in (c.lock("l").holder(), *c.lock("l").waiters()) if who],
+    lambda c: [each.identity for each in (c.lock("l").holder(), *c.lock("l").waiters()) if each],
     lambda c: c.lock("l").acquire(blocking=False),
-    lambda c: [who.identity for who in (*c.rwlock("w").holders(), *c.rwlock("w").waiters())],
+    lambda c: [each.identity for each in (*c.rwlock("w").holders(), *c.rwlock("w").waiters())],
     lambda c: c.rwlock("w").read().acquire(blocking=False),
     lambda c: c.semaphore("s", permits=2).limit(),
-    lambda c: [who.identity for who in (*c.semaphore("s", permits=2).holders(),)],
+    lambda c: [each.identity for each in (*c.semaphore("s", permits=2).holders(),)],
     lambda c: c.semaphore("s", permits=2).acquire(blocking=False),
     lambda c: c.semaphore("l", permits=2).limit(),
     lambda c: (c.election("e").leader(), c.election("e").candidates()),
@@ -225,18 +226,17 @@ def test_a_bad_neighbour_in_a_line(
         lock.release()
 
 
-def test_a_command_that_waits_names_who_holds_in_one_line(etcd: EtcdProcess) -> None:
-    from tests.cli.running import running
-
-    name = "hostile-verbose"
-    with Client(etcd.endpoint) as stranger:
-        store, ctx = stranger._sessions.store, Context(5.0)
-        store.join(name, EVIL, store.open_grant(15.0, ctx), ctx, ahead=None)
-        with running(etcd.endpoint, "lock", "-v", "-w", "0.3", name, "true") as process:
-            out, err = process.process.communicate(timeout=20)
-            assert process.process.returncode == 124
-        assert r"held by \x1b]0;evil\x07/\n/\u202e" in err
-        assert (out + err).replace("\n", "").isprintable()
+def test_a_command_that_waits_names_who_holds_in_one_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with NoEtcd() as stranger, stranger.another() as client:
+        write(stranger, EVIL)
+        holder = client.lock("l").holder()
+        assert holder is not None
+        say(f"waiting for l, held by {who([holder])}")
+    told = capsys.readouterr().err
+    assert r"held by \x1b]0;evil\x07/\n/\u202e" in told
+    assert told.rstrip("\n").isprintable()
 
 
 def test_a_limit_that_nobody_can_read_and_one_that_is_too_large(
