@@ -19,7 +19,7 @@ from typing import NoReturn
 import click
 
 from etcd_recipes.cli.options import Settings, shared_options
-from etcd_recipes.cli.talk import say, tell
+from etcd_recipes.cli.talk import remedy, say, tell
 
 __all__ = ["cli", "main"]
 
@@ -104,8 +104,10 @@ def run(args: Sequence[str] | None = None) -> int:
 
 def _sentence(error: Exception) -> str:
     """Give what to tell people; a defect is called one, so that it is reported and not puzzled over."""
-    from etcd_recipes.core.errors import EtcdRecipesError
+    from etcd_recipes.core.errors import EtcdError, EtcdRecipesError
 
+    if isinstance(error, EtcdError) and (what := remedy(error)):
+        return f"{error}: {what}"
     if isinstance(error, EtcdRecipesError):
         return str(error)
     if isinstance(error, OSError):

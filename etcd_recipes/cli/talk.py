@@ -18,7 +18,7 @@ import click
 
 from etcd_recipes.cli.words import printable
 
-__all__ = ["folded", "is_terminal", "say", "tell", "width_of"]
+__all__ = ["folded", "is_terminal", "remedy", "say", "tell", "width_of"]
 
 
 def say(sentence: str) -> None:
@@ -34,6 +34,19 @@ def tell(text: str) -> None:
         click.echo(printable(text), err=True)
     except OSError:
         pass
+
+
+def remedy(error: Exception) -> str:
+    """Give what to do about an error of etcd's, "" if nothing is known."""
+    from etcd_recipes.core.errors import ClusterError, PermissionDenied, Unauthenticated
+
+    if isinstance(error, PermissionDenied):
+        return "grant the user a role with this prefix"
+    if isinstance(error, Unauthenticated):
+        return "check --user and its password"
+    if isinstance(error, ClusterError):
+        return "is etcd running there, and has it a leader (`etcd-recipes status`)?"
+    return ""
 
 
 def is_terminal(stream: TextIO | None) -> bool:

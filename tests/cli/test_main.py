@@ -9,7 +9,7 @@ from importlib.metadata import version
 import click
 import pytest
 
-from etcd_recipes import ClusterError, EndpointError, LockLost
+from etcd_recipes import ClusterError, EndpointError, LockLost, Unauthenticated
 from etcd_recipes.cli import main
 
 
@@ -28,6 +28,7 @@ def failing(monkeypatch: pytest.MonkeyPatch):
     return run
 
 
+NOBODY = Unauthenticated("etcdserver: user name is empty", code=3, endpoint="http://h:1")
 REFUSED = ClusterError([EndpointError("http://h:1", "connection refused")])
 
 
@@ -38,9 +39,10 @@ REFUSED = ClusterError([EndpointError("http://h:1", "connection refused")])
         (LockLost("the lock is gone"), 125, "etcd-recipes: the lock is gone\n"),
         (OSError(28, "No space left on device"), 125, "etcd-recipes: No space left on device\n"),
         (OSError(2, "No such file or directory", "/x"), 125, "etcd-recipes: /x: No such file or directory\n"),
+        (NOBODY, 125, f"etcd-recipes: {NOBODY}: check --user and its password\n"),
         (KeyboardInterrupt(), 130, ""),
     ],
-    ids=["cluster", "recipe", "os", "file", "ctrl-c"],
+    ids=["cluster", "recipe", "os", "file", "user", "ctrl-c"],
 )  # fmt: skip
 def test_an_error_is_one_sentence_and_a_status(failing, capsys, error, status, err) -> None:
     assert failing(error) == status

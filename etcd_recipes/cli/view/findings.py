@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from etcd_recipes.cli.talk import remedy
 from etcd_recipes.cli.view.output import safe
 from etcd_recipes.core import runtime
 from etcd_recipes.core.errors import EtcdRecipesError
@@ -42,7 +43,7 @@ def ask(what: str, question: Callable[[], Sequence[Finding]], limit: float) -> t
         try:
             answers.extend(question())
         except (EtcdRecipesError, OSError, ValueError) as error:
-            answers.append(Finding(what, safe(str(error)), "BROKEN", _what_to_do(error)))
+            answers.append(Finding(what, safe(str(error)), "BROKEN", remedy(error)))
         finally:
             ended.set()
 
@@ -51,18 +52,6 @@ def ask(what: str, question: Callable[[], Sequence[Finding]], limit: float) -> t
         failed = Finding(what, "the question itself failed: a defect", "BROKEN", "please report it")
         return tuple(answers) or (failed,)
     return (Finding(what, f"no answer within {limit:g} s", "BROKEN", "is it stopped, or cut off?"),)
-
-
-def _what_to_do(error: Exception) -> str:
-    from etcd_recipes.core.errors import ClusterError, PermissionDenied, Unauthenticated
-
-    if isinstance(error, PermissionDenied):
-        return "grant the user a role with this prefix"
-    if isinstance(error, Unauthenticated):
-        return "check --user and its password"
-    if isinstance(error, ClusterError):
-        return "is etcd running there, and has it a leader (`etcd-recipes status`)?"
-    return ""
 
 
 def exit_status(findings: Sequence[Finding], *, strict: bool) -> int:
