@@ -157,6 +157,7 @@ class _Run:
             quiet = SHORT if options.plant else QUIET
             self._say(f"healed; quiet for {quiet:g} s")
             Context().wait(quiet)
+            self._notes.note("resting")
             crew.rest()
             Context().wait(REST)
             crew.finish()
