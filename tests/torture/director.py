@@ -64,9 +64,10 @@ class Director:
         self._clock = clock
         self._notes = notes
         self._rng = random.Random()
+        self.missed: set[str] = set()
 
     def play(self, moment: Moment) -> None:
-        """Play one slot."""
+        """Play one slot; what did not strike is in `missed` then."""
         self._rng = random.Random(moment.seed)
         end = runtime.now() + moment.lasting
         with ExitStack() as stack:
@@ -86,9 +87,11 @@ class Director:
                 yield
         except NotStruck as error:
             self._notes.note("not_struck", kind=kind, why=str(error))
+            self.missed.add(kind)
             struck, start, target = False, begun, ""
             yield
         if struck:
+            self.missed.discard(kind)
             self._notes.note(
                 "fault", kind=kind, target=target, begun=min(begun, start), end=runtime.now()
             )
@@ -359,6 +362,7 @@ class Director:
         self._wait(lambda: self._crew.has_died(slot), f"{slot.who} held nothing")
         if with_the_leader:
             leader.kill()
+        Context().wait(TTL + 1.0)  # another fault now would have the lease of the dead live longer
         yield f"{slot.who} and {leader.name}" if with_the_leader else slot.who
 
     def _wait(self, condition: Callable[[], bool], why: str, within: float = SOON) -> None:
