@@ -106,7 +106,7 @@ class Director:
     def _mend(self) -> None:
         """Rule 1."""
         for slot in self._crew.slots:
-            if self._crew.has_died(slot):
+            if self._crew.is_free(slot):
                 self._crew.start(slot)
             else:
                 self._crew.resume(slot)
