@@ -79,7 +79,9 @@ def test_an_unknown_write_may_take_effect_late_or_never() -> None:
 
 
 def test_an_operation_takes_effect_once() -> None:
-    """There and back again, at the same time, leave what was there before."""
-    there, back = Operation(0, 10, "", "a"), Operation(0, 10, "a", "")
-    assert first_contradiction([there, back, Operation(11, 12, "")]) is None
-    assert first_contradiction([there, back, Operation(11, 12, "a")]) is not None
+    """After there and back again nothing can go on from there, unless it is gone to twice."""
+    there, back = Operation(0, 20, "", "a"), Operation(0, 20, "a", "")
+    on = Operation(0, 10, "a", "b")
+    assert first_contradiction([there, back]) is None
+    assert first_contradiction([there, on]) is None
+    assert first_contradiction([there, back, on]) is not None
