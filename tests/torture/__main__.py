@@ -53,10 +53,16 @@ def _run(options: argparse.Namespace, seconds: float, plant: str) -> Result:
             places=options.places,
             plant=plant,
             keep=options.keep,
-            command=f"python -m tests.torture --minutes {options.minutes:g} --seed {seed}",
+            command=_command(options, seed),
             say=lambda line: click.echo(line, err=True),
         )
     )
+
+
+def _command(options: argparse.Namespace, seed: int) -> str:
+    """Give how this run is made again, but for the server, whose place is this machine's own affair."""
+    places = f" --places {options.places}" if options.places else ""
+    return f"python -m tests.torture --minutes {options.minutes:g} --seed {seed}{places}"
 
 
 def _planted(options: argparse.Namespace) -> int:

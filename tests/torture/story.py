@@ -117,11 +117,7 @@ def _visits(lines: Iterable[Line]) -> dict[str, list[Visit]]:
     told: dict[str, list[dict[str, Any]]] = {}
     line_of: dict[str, tuple[str, Wish]] = {}
     open_: dict[str, set[str]] = {}
-    taken = {
-        (line["key"], line["created"]): {"taken": line["t"], "taken_by": line["revision"] or inf}
-        for line in lines
-        if line["e"] == "taken"
-    }
+    taken = {(line["key"], line["created"]): _taken(line) for line in lines if line["e"] == "taken"}
     for line in lines:
         event, visit = line["e"], line.get("visit", "")
         if event == "began":
@@ -146,6 +142,17 @@ def _visits(lines: Iterable[Line]) -> dict[str, list[Visit]]:
         line, wish = line_of[visit]
         visits.setdefault(line, []).append(visit_of(visit, events, wish=wish))
     return visits
+
+
+def _taken(line: Line) -> dict[str, float]:
+    """Give what a removal means for whoever stood at that place.
+
+    One of unknown outcome may be carried out whenever a stopped member goes on: from then on it has no claim
+    to be alone, as if it had been killed, but nobody can say when it had to learn of that.
+    """
+    if not line["revision"]:
+        return {"killed": line["t"]}
+    return {"taken": line["t"], "taken_by": line["revision"]}
 
 
 def operations(acts: Iterable[Act], line: str) -> list[Operation]:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.torture import account
+from tests.torture.acts import TTL
 from tests.torture.checks import CHECKS, CONVERGED, LIVELY, Counter, converged
 from tests.torture.notebook import Line
 from tests.torture.story import Final, tell
@@ -226,6 +227,12 @@ def one_was_promised_what_another_one_had(notes: Notes) -> None:
     leaving["seen"] |= {"told": 2.8, "promised": 2.7}
 
 
+@refused("notice")
+def one_whose_key_was_taken_held_on(notes: Notes) -> None:
+    notes.note(1.2, "director", "taken", key="k", created=10, revision=11)
+    notes.find("leaving", visit="a/1")["seen"] |= {"believed": 1.2 + TTL + 1.5}
+
+
 @refused("tokens")
 def a_token_went_back(notes: Notes) -> None:
     notes.find("granted", visit="b/2.1")["token"] = 9
@@ -405,6 +412,13 @@ def test_a_killed_holder_makes_room(notes: Notes) -> None:
     for event in ("leaving", "over"):
         notes.drop(event, visit="a/1")
     notes.note(1.9, "director", "killed", who="a", how="SIGKILL")
+    assert notes.refused_by() == set()
+
+
+def test_a_removal_of_unknown_outcome_excuses_and_accuses_nobody(notes: Notes) -> None:
+    """It was sent to a member that was stopped, and is carried out when that one goes on."""
+    notes.note(1.2, "director", "taken", key="k", created=10, revision=0)
+    notes.find("leaving", visit="a/1")["seen"] |= {"believed": 1.2 + TTL + 1.5}
     assert notes.refused_by() == set()
 
 
