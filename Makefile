@@ -13,7 +13,7 @@ NEEDS := import sys; sys.exit(sys.version_info < (3, 11))
 COMPILED := PYTHONDONTWRITEBYTECODE=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak matrix fuzz lint docs bench clean
+.PHONY: help demo test soak matrix torture fuzz lint docs bench clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -33,6 +33,9 @@ matrix: .venv/.matrix  ## the tests on every Python here, and with the oldest de
 
 fuzz: .venv/.dev  ## a search for input that hurts a parser: ARGS='--seconds 600' (needs atheris)
 	@$(BIN)/python -m tests.hostile.fuzz $(ARGS)
+
+torture: .venv/.dev  ## every recipe on three members, while everything goes wrong: 90 s, or ARGS='--minutes 10'
+	@$(COMPILED) $(BIN)/python -m tests.torture $(ARGS)
 
 lint: .venv/.dev  ## style, types, and the rules between the floors
 	@$(BIN)/ruff check .
