@@ -18,6 +18,7 @@ from tests.simulation.model.kv import Keys
 from tests.simulation.model.leases import Lessor
 from tests.simulation.model.member import Member
 from tests.simulation.model.mvcc import Change, Kv, Mvcc
+from tests.simulation.model.v2store import Event, V2Store
 from tests.simulation.model.watch import WatchStream
 
 __all__ = ["Cluster"]
@@ -57,9 +58,11 @@ class Cluster:
         self.progress_interval = progress_interval
         self.mvcc = Mvcc()
         self.lessor = Lessor(ttl_least)
+        self.v2 = V2Store(version, history)
         self.streams: dict[WatchStream, Member] = {}
         self._keys = Keys(self.mvcc, self.lessor)
         self._published = self.mvcc.revision
+        self._published_v2 = 0
         self._phase = rng.randrange(32) / 64  # an exact number, so that steps are exact too
         self._syncing: dict[WatchStream, float] = {}
         names = [f"http://m{i}:2379" for i in range(members)]
@@ -96,8 +99,7 @@ class Cluster:
         """Do what is due: end leases, serve watches that begin in the past, end those without a leader."""
         self.now = now
         if self.works:
-            for id_ in self.lessor.expired(self._last_step(now)):
-                self.revoke(id_)
+            self._expire(now)
         for stream, due in list(self._syncing.items()):
             if due <= now and not self.streams[stream].stands_still:
                 del self._syncing[stream]
@@ -108,14 +110,21 @@ class Cluster:
             elif stream.notifies:
                 stream.progress(now, self.progress_interval)
 
+    def _expire(self, now: float) -> None:
+        until = self._last_step(now)
+        for id_ in self.lessor.expired(until):
+            self.revoke(id_)
+        while self.v2.expire(until, now) is not None:
+            self.publish_v2()
+
     def next_deadline(self) -> float | None:
         """Give when `tick` will next have something to do."""
         due = [
             when for stream, when in self._syncing.items() if not self.streams[stream].stands_still
         ]
-        expiry = self.lessor.next_expiry() if self.works else None
-        if expiry is not None:
-            due.append(self._next_step(expiry))
+        if self.works:
+            ends = (self.lessor.next_expiry(), self.v2.next_expiry())
+            due += [self._next_step(end) for end in ends if end is not None]
         for stream, member in self.streams.items():
             if stream.needs_leader and (cut := member.cut_at) is not None:
                 due.append(cut)
@@ -147,6 +156,16 @@ class Cluster:
             for stream, member in list(self.streams.items()):
                 if not member.stands_still:
                     stream.deliver(changes, self._published)
+
+    def publish_v2(self) -> None:
+        """Tell those who wait on v2 what is new."""
+        events = self.v2.events
+        while self._published_v2 < len(events):
+            event = events[self._published_v2]
+            self._published_v2 += 1
+            for member in self.members:
+                if not member.stands_still:
+                    member.v2.hub.deliver(event)
 
     def new_lease_id(self) -> int:
         """Give an id that is not in use."""
@@ -182,3 +201,7 @@ class Cluster:
     def history(self) -> list[Change]:
         """Give every v3 event there has been, oldest first, compacted ones included."""
         return [change for changes in self.mvcc.log for change in changes]
+
+    def v2_history(self) -> list[Event]:
+        """Give every v2 event there has been, oldest first, refreshes included."""
+        return self.v2.events

@@ -33,6 +33,7 @@ _SORT_BY: dict[str, Callable[[Kv], Any]] = {
 _COMPARED = ("VERSION", "CREATE", "MOD", "VALUE", "LEASE")
 _RESULTS = ("EQUAL", "GREATER", "LESS", "NOT_EQUAL")
 _OPERANDS = {
+    "VALUE": "value",
     "VERSION": "version",
     "CREATE": "create_revision",
     "MOD": "mod_revision",
@@ -156,11 +157,8 @@ class Keys:
             if target == "VALUE":
                 return False
             found = [_NOTHING]
-        wanted: Any
-        if target == "VALUE":
-            wanted = raw(compare, "value")
-        else:
-            wanted = number(compare, _OPERANDS[target])
+        read: Callable[[Json, str], Any] = raw if target == "VALUE" else number
+        wanted = read(compare, _OPERANDS[target])
         result = choice(compare, "result", _RESULTS)
         return all(_compares(_operand(kv, target), wanted, result) for kv in found)
 
@@ -200,9 +198,9 @@ class Keys:
     # -- what a request needs of the store -------------------------------------------------------------------------
 
     def _need_for_put(self, body: Json) -> None:
-        if flag(body, "ignore_value") or flag(body, "ignore_lease"):
-            if raw(body, "key") not in self._mvcc.live:
-                raise Refused(*errors.KEY_NOT_FOUND)
+        keeps = flag(body, "ignore_value") or flag(body, "ignore_lease")
+        if keeps and raw(body, "key") not in self._mvcc.live:
+            raise Refused(*errors.KEY_NOT_FOUND)
         lease = number(body, "lease")
         if lease and lease not in self._lessor.leases:
             raise Refused(*errors.LEASE_NOT_FOUND)

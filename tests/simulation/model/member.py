@@ -8,11 +8,14 @@ The rules
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tests.simulation.model.errors import Refused
+from tests.simulation.model.errors import Refused, is_new, release
+from tests.simulation.model.faults import Fault, FaultName, stand_in
 from tests.simulation.model.gateway import Gateway, Kind, wants_leader
+from tests.simulation.model.v2 import V2
 from tests.simulation.model.watch import WatchHandle, WatchStream
 from tests.simulation.model.wire import JSON_TYPE, TEXT_TYPE, Answer, Json, Request, dump, load_many
 
@@ -42,9 +45,12 @@ class Member:
         self.stale_by = 0
         """Fault: linearizable reads are answered as of this many revisions ago (bug #20418)."""
         self._isolated = False
+        self._lagging = False
         self._still_at: int | None = None
         self._head = {"cluster_id": str(cluster.cluster_id), "member_id": str(self.id)}
         self._gateway = Gateway(self)
+        self.v2 = V2(self)
+        self._faults: deque[Fault] = deque()
 
     # -- how it stands to the others -----------------------------------------------------------------------------
 
@@ -59,12 +65,25 @@ class Member:
             return
         self._isolated = value
         if value:
-            self._still_at = self.mvcc.revision
+            self._stand_still()
             self.lost_at = self.cluster.now + ELECTION
             return
-        self._still_at = None
         self.lost_at = self.cluster.now if self.cluster.leader is None else None
-        self._catch_up()
+        if not self._lagging:
+            self._catch_up()
+
+    @property
+    def lagging(self) -> bool:
+        """Fault: True while it gets nothing new, though it knows its leader; reads with quorum are right."""
+        return self._lagging
+
+    @lagging.setter
+    def lagging(self, value: bool) -> None:
+        was, self._lagging = self._lagging, value
+        if value and not was:
+            self._stand_still()
+        elif was and not value and not self._isolated:
+            self._catch_up()
 
     @property
     def stands_still(self) -> bool:
@@ -99,7 +118,7 @@ class Member:
         """Give the revision of which a read is answered, None for the newest."""
         if self.stale_by and not local:
             return max(1, self.mvcc.revision - self.stale_by)
-        return self._still_at
+        return self._still_at if local or self._isolated else None
 
     def header(self, revision: int) -> Json:
         """Give the header of an answer."""
@@ -119,14 +138,25 @@ class Member:
         be opened, not answered.
         """
         method = _method(request)
-        return "other" if method is None else self._gateway.kind(method, request)
+        if method is not None:
+            return self._gateway.kind(method, request)
+        return self.v2.kind(request) if request.path.startswith("/v2/") else "other"
 
     def answer(self, request: Request, now: float) -> Answer:
         """Carry out a unary request, now."""
         self.cluster.now = now
+        if not self._faults:
+            return self._answer(request, now)
+        fault = self._faults.popleft()
+        true = self._answer(request, now) if fault.applied else None
+        return stand_in(fault.name, request.path, self.version, true)
+
+    def _answer(self, request: Request, now: float) -> Answer:
         method = _method(request)
         if method is not None:
             return self._gateway.answer(method, request, now)
+        if request.path.startswith("/v2/") and not is_new(self.version):
+            return self.v2.answer(request, now)
         if request.path == "/health":
             return self._health(now)
         if request.path.partition("?")[0] == "/version":
@@ -143,6 +173,10 @@ class Member:
     ) -> WatchHandle | Answer:
         """Open a stream: `emit` is called with each chunk, the first ones before this returns."""
         self.cluster.now = now
+        if self._faults:
+            return stand_in(self._faults.popleft().name, request.path, self.version, None)
+        if request.path.startswith("/v2/"):
+            return self.v2.open(request, now, emit, end)
         stream = WatchStream(self, emit, end, needs_leader=wants_leader(request))
         try:
             self._gateway.admit(request, now)
@@ -156,7 +190,7 @@ class Member:
     def _health(self, now: float) -> Answer:
         lost = self.lacks_leader(now)
         body = {"health": "false" if lost else "true"}
-        if not self.version.startswith("3.4"):
+        if release(self.version) != (3, 4):
             body["reason"] = "RAFT NO LEADER" if lost else ""
         return Answer(503 if lost else 200, JSON_TYPE, dump(body).encode())
 
@@ -175,9 +209,49 @@ class Member:
         """Its streams, the oldest first."""
         return [stream for stream, member in self.cluster.streams.items() if member is self]
 
+    def _stand_still(self) -> None:
+        if self._still_at is None:
+            self._still_at = self.mvcc.revision
+            self.v2.stand_still()
+
     def _catch_up(self) -> None:
+        self._still_at = None
         for stream in self.streams:
             stream.catch_up()
+        self.v2.catch_up()
+
+    # -- faults, each pulled from outside ----------------------------------------------------------------------------
+
+    def fail(self, name: FaultName, *, applied: bool = False, times: int = 1) -> None:
+        """Answer the next requests with a fault; `applied` carries them out all the same."""
+        self._faults.extend([Fault(name, applied)] * times)
+
+    def repeat(self, back: int) -> None:
+        """Send every v3 watch the events of the last `back` revisions again (bug #15271)."""
+        for stream in self.streams:
+            stream.repeat(back)
+
+    def silence(self, on: bool = True) -> None:
+        """Make the v3 streams that are open silent; when it is taken off they catch up."""
+        for stream in self.streams:
+            stream.silent = on
+            if not on:
+                stream.catch_up()
+
+    def kill(self) -> None:
+        """Cut all streams, in the middle of their answers: the process was killed."""
+        for stream in [*self.streams, *self.v2.hub.watches]:
+            stream.kill()
+
+    def shut_down(self) -> None:
+        """End all streams as a server does that is asked to go."""
+        words = (1, "grpc: the client connection is closing")
+        if release(self.version) != (3, 4):
+            words = (14, "error reading from server: EOF")
+        for stream in self.streams:
+            stream.break_off(*words)
+        for watch in self.v2.hub.watches:
+            watch.kill()
 
 
 def _method(request: Request) -> str | None:
