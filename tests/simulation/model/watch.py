@@ -1,0 +1,321 @@
+"""Watches on v3: streams, and what each of their watches is sent.
+
+The rules
+1. A watch that begins in the past is served by a loop that runs ten times a second, up to a thousand
+   revisions in one message; from then on, as one that begins now, each revision is a message when it is made.
+2. A watch that begins before the compacted revision is cancelled, and its stream stays open and silent.
+3. What happens on a stream is sent in the order of the revisions; nothing is sent while its member is cut off
+   (or it is made silent), and all of it afterwards.
+4. A stream that asked for a leader is ended when there has been none for three election timeouts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
+
+from tests.simulation.model.errors import Refused, stream_error
+from tests.simulation.model.mvcc import Change, Mvcc, within
+from tests.simulation.model.wire import (
+    JSON_TYPE,
+    Json,
+    choice,
+    dump,
+    flag,
+    listed,
+    message,
+    number,
+    raw,
+)
+
+__all__ = ["Watch", "WatchHandle", "WatchStream"]
+
+BATCH = 1000
+FRAGMENT = 1_572_864 + 524_288
+
+_FILTERS = ("NOPUT", "NODELETE")
+
+
+class WatchHandle:
+    """A stream as its client has it; `headers` stand before the first chunk.
+
+    `cut` is True when it ended without the end of an answer, as when its server was killed.
+    """
+
+    status = 200
+
+    def __init__(
+        self,
+        headers: Mapping[str, str],
+        emit: Callable[[bytes], None],
+        end: Callable[[], None],
+        leave: Callable[[Any], None],
+    ) -> None:
+        self.headers = headers
+        self.silent = False
+        self.cut = False
+        self.closed = False
+        self._emit = emit
+        self._end = end
+        self._leave = leave
+
+    def emit(self, chunk: bytes) -> None:
+        """Send a chunk."""
+        if not self.closed:
+            self._emit(chunk)
+
+    def close(self) -> None:
+        """The client leaves: nothing more is sent."""
+        if not self.closed:
+            self.closed = True
+            self._leave(self)
+
+    def finish(self) -> None:
+        """The server ends the answer."""
+        if not self.closed:
+            self.close()
+            self._end()
+
+    def kill(self) -> None:
+        """The connection breaks."""
+        self.cut = True
+        self.finish()
+
+
+class Watch:
+    """One watch of a stream; `next` is the first revision that it has not been sent."""
+
+    __slots__ = (
+        "end",
+        "filters",
+        "fragment",
+        "heard",
+        "id",
+        "key",
+        "next",
+        "prev_kv",
+        "progress",
+        "sync_at",
+    )
+
+    def __init__(self, id_: int, body: Json, start: int, sync_at: float | None) -> None:
+        self.id = id_
+        self.key = raw(body, "key") or b"\0"
+        self.end = raw(body, "range_end")
+        self.next = start
+        self.sync_at = sync_at
+        self.prev_kv = flag(body, "prev_kv")
+        self.fragment = flag(body, "fragment")
+        self.progress = flag(body, "progress_notify")
+        self.heard = 0.0
+        self.filters = {
+            choice({"filter": name}, "filter", _FILTERS) for name in listed(body, "filters")
+        }
+
+    def wants(self, change: Change) -> bool:
+        """Tell whether an event is to be sent."""
+        key = change.key
+        if self.end:
+            if not within(key, self.key, self.end):
+                return False
+        elif key != self.key:
+            return False
+        return not self.filters or f"NO{change.kind}" not in self.filters
+
+
+class Host(Protocol):
+    """What a stream needs of its member."""
+
+    version: str
+    mvcc: Mvcc
+
+    def header(self, revision: int) -> Json: ...
+    def reach(self) -> int: ...
+    def leave(self, stream: Any) -> None: ...
+    def sync_time(self, stream: Any, now: float) -> float: ...
+
+
+class WatchStream(WatchHandle):
+    """The watches of one request."""
+
+    def __init__(
+        self,
+        host: Host,
+        emit: Callable[[bytes], None],
+        end: Callable[[], None],
+        *,
+        needs_leader: bool,
+    ) -> None:
+        super().__init__(JSON_TYPE, emit, end, host.leave)
+        self.needs_leader = needs_leader
+        self.watches: dict[int, Watch] = {}
+        self._host = host
+        self._last_id = -1
+
+    # -- what the client asks ------------------------------------------------------------------------------------
+
+    def ask(self, body: Json, now: float) -> None:
+        """Take one object of the request's body; one that is none of the three is not answered at all."""
+        if "create_request" in body:
+            self._create(message(body, "create_request"), now)
+        elif "cancel_request" in body:
+            id_ = number(message(body, "cancel_request"), "watch_id")
+            if self.watches.pop(id_, None) is not None:
+                self._send({"canceled": True}, id_)
+        elif "progress_request" in body:
+            self._send({}, -1)
+
+    def _create(self, body: Json, now: float) -> None:
+        reach = self._host.reach()
+        start = number(body, "start_revision") or reach + 1
+        watch = Watch(0, body, start, self._host.sync_time(self, now) if start <= reach else None)
+        id_ = self._id(number(body, "watch_id"))
+        watch.heard = now
+        if watch.end and watch.end != b"\0" and watch.key >= watch.end:
+            self._refuse(-1, "mvcc: watcher range is empty")
+        elif id_ is None:
+            self._refuse(-1, "mvcc: duplicate watch ID provided on the WatchStream")
+        else:
+            watch.id = id_
+            self.watches[id_] = watch
+            self._send({"created": True}, id_)
+
+    def _refuse(self, id_: int, why: str) -> None:
+        self._send({"created": True, "canceled": True, "cancel_reason": why}, id_)
+
+    def _id(self, wanted: int) -> int | None:
+        if wanted:
+            return None if wanted in self.watches else wanted
+        self._last_id += 1
+        while self._last_id in self.watches:
+            self._last_id += 1
+        return self._last_id
+
+    # -- what is sent ----------------------------------------------------------------------------------------------
+
+    def deliver(self, changes: tuple[Change, ...], revision: int) -> None:
+        """Send what a revision brought to those that are up to date."""
+        if self.silent:
+            return
+        for watch in self.watches.values():
+            if watch.next == revision and watch.sync_at is None:
+                watch.next = revision + 1
+                self._send_events(watch, [c for c in changes if watch.wants(c)])
+
+    def catch_up(self) -> None:
+        """Send what was missed while nothing was sent, revision by revision."""
+        log = self._host.mvcc.log
+        reach = self._host.reach()
+        first = min((w.next for w in self.watches.values() if w.sync_at is None), default=reach + 1)
+        for revision in range(first, reach + 1):
+            self.deliver(log[revision], revision)
+
+    def sync(self, now: float) -> None:
+        """Rule 1: serve the watches that begin in the past, if their time has come."""
+        for watch in list(self.watches.values()):
+            if watch.sync_at is not None and watch.sync_at <= now and not self.silent:
+                self._sync(watch, now)
+
+    def _sync(self, watch: Watch, now: float) -> None:
+        mvcc, reach = self._host.mvcc, self._host.reach()
+        if watch.next < mvcc.compacted:
+            del self.watches[watch.id]
+            body = {"canceled": True, "compact_revision": str(mvcc.compacted)}
+            self._send(body, watch.id, revision=0)
+            return
+        until = min(reach, self._batch_end(watch.next, reach))
+        events = [
+            change
+            for changes in mvcc.log[watch.next : until + 1]
+            for change in changes
+            if watch.wants(change)
+        ]
+        watch.next = max(watch.next, until + 1)
+        watch.sync_at = None if until >= reach else self._host.sync_time(self, now)
+        self._send_events(watch, events)
+
+    def _batch_end(self, first: int, reach: int) -> int:
+        return min(reach, first + BATCH - 1)
+
+    def repeat(self, back: int) -> None:
+        """Send the last `back` revisions again, as servers do that have bug #15271."""
+        log, reach = self._host.mvcc.log, self._host.reach()
+        for watch in self.watches.values():
+            if watch.sync_at is None:
+                for revision in range(max(2, min(watch.next, reach + 1) - back), reach + 1):
+                    self._send_events(watch, [c for c in log[revision] if watch.wants(c)])
+
+    def progress(self, now: float, every: float) -> None:
+        """Tell the watches that asked for it how far they are, when nothing came for long."""
+        for watch in self.watches.values():
+            if watch.progress and watch.sync_at is None and now - watch.heard >= every:
+                watch.heard = now
+                self._send({}, watch.id)
+
+    @property
+    def notifies(self) -> bool:
+        """True when one of the watches asked for progress messages."""
+        return any(watch.progress for watch in self.watches.values())
+
+    def progress_times(self, every: float) -> list[float]:
+        """Give when progress messages are due."""
+        watches = self.watches.values()
+        return [w.heard + every for w in watches if w.progress and w.sync_at is None]
+
+    def break_off(self, code: int, words: str) -> None:
+        """End the stream with an error."""
+        self.emit(stream_error(self._host.version, code, words))
+        self.finish()
+
+    # -- messages --------------------------------------------------------------------------------------------------
+
+    def _send_events(self, watch: Watch, changes: list[Change]) -> None:
+        if not changes:
+            return
+        shapes = [self._event(watch, change) for change in changes]
+        if watch.fragment and len(shapes) > 1:
+            self._send_pieces(watch, shapes)
+        else:
+            self._send({"events": shapes}, watch.id)
+
+    def _send_pieces(self, watch: Watch, shapes: list[Json]) -> None:
+        for piece, is_last in _pieces(shapes, FRAGMENT):
+            body: Json = {"events": piece} if is_last else {"fragment": True, "events": piece}
+            self._send(body, watch.id)
+
+    def _event(self, watch: Watch, change: Change) -> Json:
+        shape = change.shape()
+        prev = change.prev
+        if watch.prev_kv and prev is not None and change.revision > self._host.mvcc.compacted:
+            shape = shape | {"prev_kv": prev.shape()}
+        return shape
+
+    def _send(self, body: Json, id_: int, *, revision: int | None = None) -> None:
+        header = self._host.header(self._host.reach() if revision is None else revision)
+        result: Json = {"header": header}
+        if id_:
+            result["watch_id"] = str(id_)
+        self.emit(dump({"result": result | body}).encode() + b"\n")
+
+    def start(self, asked: Iterable[Json], now: float) -> None:
+        """Take the whole body of the request."""
+        for body in asked:
+            try:
+                self.ask(body, now)
+            except Refused as refused:
+                self.break_off(2, refused.message)
+                return
+
+
+def _pieces(shapes: list[Json], most: int) -> Iterable[tuple[list[Json], bool]]:
+    """Cut events into pieces of less than `most` bytes, each with one event at least."""
+    piece: list[Json] = []
+    size = 0
+    for shape in shapes:
+        more = sum(len(part) for part in dump(shape)) * 3 // 4
+        if piece and size + more >= most:
+            yield piece, False
+            piece, size = [], 0
+        piece.append(shape)
+        size += more
+    yield piece, True
