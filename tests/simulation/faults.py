@@ -188,9 +188,15 @@ class Troublemaker:
 
     def _compact(self) -> None:
         cluster = self.world.cluster
+        if self.world.api == "v2":
+            cluster.v2.forget()
+            self.world.history_was_lost = True
+            self._count("history cleared")
+            return
         back = self.chance.choice((0, 1, 5, 50))
         if cluster.revision - back > cluster.mvcc.compacted + 1:
             cluster.compact(cluster.revision - back)
+            self.world.history_was_lost = True
             self._count("compaction")
 
     def _stale(self) -> None:

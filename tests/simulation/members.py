@@ -176,8 +176,7 @@ class Host:
             self.epoch += 1
             self._backlog, self._outbox = [], []
             self.members.network.reset_host(self)
-            for stream in list(self.member.streams):
-                stream.close()
+            self.member.kill()
             self.members.lost(self)
 
     def restart(self) -> None:

@@ -314,8 +314,8 @@ class Network:
     def spoil(self, pipe: Pipe, how: str) -> None:
         """Do to a stream what the last line of the module's docstring lists."""
         self.faults[f"stream {how}"] += 1
-        if how == "silent":
-            pipe.handle.silent = True
+        if how == "silent" or (how == "repeats" and not hasattr(pipe.handle, "repeat")):
+            pipe.silenced = True
         elif how == "repeats":
             pipe.handle.repeat(self.chance.randrange(1, 60))
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from bisect import bisect_left
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tests.simulation.model import Cluster
 
-__all__ = ["Fact", "Oracle", "wish_of"]
+__all__ = ["Fact", "Oracle", "OracleV2", "OracleV3", "wish_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +25,36 @@ class Fact:
     lease: int = 0
 
 
-class Oracle:
+class Oracle(ABC):
     """Reads the model past its wire."""
 
-    def __init__(self, cluster: Cluster, api: str) -> None:
+    def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._api = api
+
+    @property
+    @abstractmethod
+    def revision(self) -> int:
+        """Give the revision of the store, or its index."""
+
+    @abstractmethod
+    def get(self, key: str) -> Fact | None:
+        """Give a key as it is."""
+
+    @abstractmethod
+    def below(self, prefix: str) -> list[Fact]:
+        """Give what is below a prefix, the oldest first."""
+
+    @abstractmethod
+    def take(self, fact: Fact, *, lease: bool) -> set[str]:
+        """Delete a key, or end its lease; give the keys that are gone."""
+
+    @abstractmethod
+    def history(self, prefix: str) -> list[Fact]:
+        """Give all that ever happened below a prefix, in order."""
+
+
+class OracleV3(Oracle):
+    """The v3 store."""
 
     @property
     def revision(self) -> int:
@@ -40,7 +65,6 @@ class Oracle:
         return None if kv is None else Fact(key, kv.value.decode(), kv.create, kv.mod, kv.lease)
 
     def below(self, prefix: str) -> list[Fact]:
-        """Give what is below a prefix, the oldest first."""
         raw, live = prefix.encode(), self._cluster.keys()
         order = self._cluster.mvcc._order
         found = []
@@ -52,7 +76,6 @@ class Oracle:
         return sorted(found, key=lambda fact: fact.created)
 
     def take(self, fact: Fact, *, lease: bool) -> set[str]:
-        """Delete a key, or end its lease; give the keys that are gone."""
         cluster = self._cluster
         if lease:
             keys = {key.decode() for key, kv in cluster.keys().items() if kv.lease == fact.lease}
@@ -65,7 +88,6 @@ class Oracle:
         return {fact.key}
 
     def history(self, prefix: str) -> list[Fact]:
-        """Give all that ever happened below a prefix, in order."""
         raw = prefix.encode()
         facts = []
         for change in self._cluster.history():
@@ -75,6 +97,45 @@ class Oracle:
                     facts.append(Fact(key, None, 0, change.revision))
                 else:
                     facts.append(Fact(key, kv.value.decode(), kv.create, kv.mod, kv.lease))
+        return facts
+
+
+class OracleV2(Oracle):
+    """The v2 store: files only; a key's ttl stands for its lease."""
+
+    @property
+    def revision(self) -> int:
+        return self._cluster.v2.index
+
+    def _files(self) -> list[Fact]:
+        return [
+            Fact(node.path[3:], node.value, node.created, node.modified, int(node.expire is not None))
+            for node in self._cluster.v2.nodes()
+            if not node.is_dir
+        ]
+
+    def get(self, key: str) -> Fact | None:
+        return next((fact for fact in self._files() if fact.key == key), None)
+
+    def below(self, prefix: str) -> list[Fact]:
+        found = [fact for fact in self._files() if fact.key.startswith(prefix)]
+        return sorted(found, key=lambda fact: fact.created)
+
+    def take(self, fact: Fact, *, lease: bool) -> set[str]:
+        store, now = self._cluster.v2, self._cluster.now
+        store.delete(f"/1/{fact.key}", is_dir=False, recursive=False, now=now)
+        self._cluster.publish_v2()
+        return {fact.key}
+
+    def history(self, prefix: str) -> list[Fact]:
+        facts = []
+        for event in self._cluster.v2_history():
+            node, key = event.node, event.key.removeprefix("/1/")
+            if event.refresh or node.get("dir") or not key.startswith(prefix):
+                continue
+            gone = event.action in ("delete", "expire", "compareAndDelete")
+            value = None if gone else str(node.get("value", ""))
+            facts.append(Fact(key, value, int(node["createdIndex"]), event.index))
         return facts
 
 

@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tests.simulation.oracle import Fact, Oracle, wish_of
+from tests.simulation.oracle import Fact, Oracle, OracleV2, OracleV3, wish_of
 from tests.simulation.scheduler import Process
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class Record:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.oracle = Oracle(world.cluster, world.api)
+        self.oracle: Oracle = (OracleV3 if world.api == "v3" else OracleV2)(world.cluster)
         self.violations: list[tuple[str, str]] = []
         self.counts: Counter[str] = Counter()
         self.lines: dict[str, Line] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.simulation.faults import Troublemaker
-from tests.simulation.plays import locks
+from tests.simulation.plays import elections, gates, locks, services, watches
 from tests.simulation.world import Part, Site, World
 
 __all__ = ["populate"]
@@ -13,7 +13,10 @@ __all__ = ["populate"]
 Play = Callable[[World, str], list[tuple[str, Part]]]
 
 
-def _crowd(make: Callable[[World, str], Part]) -> Play:
+Maker = Callable[[World, str], Part]
+
+
+def _crowd(make: Maker) -> Play:
     """Make a play of one part that several have."""
 
     def play(world: World, name: str) -> list[tuple[str, Part]]:
@@ -23,7 +26,35 @@ def _crowd(make: Callable[[World, str], Part]) -> Play:
     return play
 
 
-PLAYS: dict[str, Play] = {"lock": _crowd(locks.lock)}
+def _watched(actors: Maker, watchers: Maker) -> Play:
+    """Make a play of those who act, and one or two who look on."""
+
+    def play(world: World, name: str) -> list[tuple[str, Part]]:
+        chance = world.chance
+        act, watch = actors(world, name), watchers(world, name)
+        return [(name, act)] * chance.randrange(2, 5) + [(f"{name} watch", watch)] * chance.randrange(1, 3)
+
+    return play
+
+
+def _double_barrier(world: World, name: str) -> list[tuple[str, Part]]:
+    parties = world.chance.randrange(2, 4)
+    part = gates.double_barrier(world, name, parties)
+    return [(name, part)] * (parties + world.chance.randrange(0, 2))
+
+
+PLAYS: dict[str, Play] = {
+    "lock": _crowd(locks.lock),
+    "multi": _crowd(locks.multi_lock),
+    "rw": _crowd(locks.rwlock),
+    "sem": _crowd(locks.semaphore),
+    "election": _watched(elections.candidate, elections.observer),
+    "registry": _watched(services.registrar, services.follower),
+    "barrier": _crowd(gates.barrier),
+    "double": _double_barrier,
+    "latch": lambda world, name: [(name, gates.latch(world, name))] * 3,
+    "keys": _watched(watches.writer, watches.watcher),
+}
 
 
 def populate(world: World) -> None:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import heapq
 import random
+import sys
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -130,6 +131,8 @@ class SimLock:
         scheduler = self._scheduler
         scheduler.tick()
         me = scheduler.current
+        if me is None:
+            return True  # the hub looks, and nobody else runs meanwhile
         if self._owner is not None and self._owner is not me:
             self._waiting.append(scheduler.task())
             while self._owner is not me:
@@ -140,6 +143,8 @@ class SimLock:
         return True
 
     def __exit__(self, *_exc_info: object) -> None:
+        if self._scheduler.current is None:
+            return
         self._depth -= 1
         if self._depth:
             return
@@ -338,6 +343,7 @@ class Scheduler:
         """End it: only from the hub."""
         assert self.current is None
         process.dead = True
+        heard, sys.unraisablehook = sys.unraisablehook, lambda _: None  # finalizers find the doors shut, too
         self._ready = [task for task in self._ready if task.process is not process]
         process.backlog = []
         for task in process.tasks:
@@ -348,6 +354,7 @@ class Scheduler:
                 task.greenlet.throw(GreenletExit)
             self.current = None
         process.tasks = []
+        sys.unraisablehook = heard
         self._countdown = self._next_steal()
 
     def close(self) -> None:

@@ -19,6 +19,8 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest import mock
 
+import tenacity.wait
+
 import etcd_recipes.client
 from etcd_recipes import Client
 from etcd_recipes.coordination import identity
@@ -128,6 +130,17 @@ class World:
         self.trouble_until = self.began + 3.0  # for everybody
         self.sites: list[Site] = []
         self.site_of: dict[int, Site] = {}
+        self.history_was_lost = False  # by a compaction, or on v2 by a thousand events
+        self._revisions: list[tuple[float, int]] = []
+        self._note_revision()
+
+    def _note_revision(self) -> None:
+        self._revisions.append((self.now, self.record.oracle.revision))
+        self.scheduler.after(0.5, self._note_revision)
+
+    def revision_of(self, time: float) -> int:
+        """Give the revision that there was at that time, or half a second before."""
+        return max((r for t, r in self._revisions if t <= time), default=0)
 
     @property
     def now(self) -> float:
@@ -196,21 +209,20 @@ def surroundings(world: World) -> Iterator[None]:
     def pid() -> int:
         return 1 if scheduler.current is None else scheduler.current.process.number
 
-    luck = random.getstate()
     logger = logging.getLogger("etcd_recipes")
     level = logger.level
     with ExitStack() as stack:
         stack.enter_context(runtime.use(scheduler))
         stack.enter_context(mock.patch.object(etcd_recipes.client, "Wire", wire))
+        jitter = random.Random(scheduler.chance.getrandbits(64))
+        stack.enter_context(mock.patch.object(tenacity.wait, "random", jitter))
         stack.enter_context(mock.patch.object(os, "getpid", pid))
         stack.enter_context(mock.patch.object(socket, "gethostname", lambda: "sim"))
         for kept in ("_fork_aware", "_exit_hooks"):
             stack.enter_context(mock.patch.object(runtime, kept, weakref.WeakSet()))
         stack.callback(identity._process_id.cache_clear)
-        stack.callback(random.setstate, luck)
         stack.callback(logger.setLevel, level)
         identity._process_id.cache_clear()
-        random.seed(world.seed)
         logger.setLevel(logging.CRITICAL + 1)
         gc.collect(0)
         gc.disable()

@@ -21,7 +21,7 @@ from tests.simulation.record import Element, Grant, Line
 from tests.simulation.scheduler import Process, SimEvent
 from tests.simulation.world import Part, Site, World
 
-__all__ = ["EXPECTED", "Outside", "lock", "visits"]
+__all__ = ["EXPECTED", "Outside", "Works", "how", "inside", "lock", "multi_lock", "rwlock", "semaphore", "visits"]
 
 EXPECTED = (ClusterError, ContextError, RecipeError, InvalidResponse, EmptyResponse)
 """What a caller has to expect when etcd and the network are not well; etcd's own refusals are not among it."""
@@ -126,9 +126,6 @@ class Works:
                 self.outside.write(element)
 
 
-Enter = Callable[[World, Any], Any]
-
-
 def visits(site: Site, visit: Callable[[], bool]) -> None:
     """Visit again and again until it is over; once it is calm, somebody must get in now and then."""
     world = site.world
@@ -156,18 +153,27 @@ def how(world: World) -> dict[str, Any]:
 
 
 def inside(
-    site: Site, line: Line, hold: Any, wish: dict[str, object], work: Callable[[Grant], None]
+    site: Site,
+    lines: dict[str, Line],
+    hold: Any,
+    wish: dict[str, object],
+    work: Callable[[list[Grant]], None],
 ) -> bool:
-    """Be in: say so, work, and leave, now and then without waiting for etcd to say yes."""
+    """Be in, of one line or of several: say so, work, and leave, now and then without waiting for a yes."""
     world = site.world
-    record = world.record
-    grant = record.granted(site, line, hold, hold.key, hold.token, wish)
+    tokens = getattr(hold, "tokens", None)
+    if tokens is None:
+        entered = [(next(iter(lines.values())), hold.key, hold.token)]
+    else:
+        entered = [(lines[n], key, tokens[n]) for n, key in zip(tokens, hold.keys, strict=True)]
+    grants = [world.record.granted(site, line, hold, key, token, wish) for line, key, token in entered]
     try:
-        work(grant)
+        work(grants)
     except LockLost:
         pass
     finally:
-        record.leaving(grant)
+        for grant in grants:
+            world.record.leaving(grant)
         hold.release(timeout=world.chance.choice((None, None, 0.01, 1.0)))
     return True
 
@@ -183,7 +189,96 @@ def lock(world: World, name: str) -> Part:
             hold = mine.acquire(**how(world))
             if hold is None:
                 return False
-            return inside(site, line, hold, {}, lambda grant: work(client, grant, lambda: [hold.guard]))
+            return inside(
+                site, {name: line}, hold, {}, lambda grants: work(client, grants[0], lambda: [hold.guard])
+            )
+
+        visits(site, visit)
+
+    return part
+
+
+def multi_lock(world: World, name: str) -> Part:
+    """Take two or three locks of three at once, or one of them by itself."""
+    names = [f"{name}{letter}" for letter in "abc"]
+    lines = {each: world.record.line(each, "lock") for each in names}
+    works = {each: Works(world, each) for each in names}
+
+    def part(site: Site, client: Client) -> None:
+        def visit() -> bool:
+            wanted = world.chance.sample(names, world.chance.randrange(1, 4))
+            if len(wanted) == 1:
+                hold: Any = client.lock(wanted[0]).acquire(**how(world))
+            else:
+                hold = client.multi_lock(wanted).acquire(**how(world))
+            if hold is None:
+                return False
+
+            def guards() -> list[Any]:
+                return list(hold.guards) if len(wanted) > 1 else [hold.guard]
+
+            def work(grants: list[Grant]) -> None:
+                for grant in grants:
+                    works[grant.line.name](client, grant, guards)
+
+            return inside(site, {w: lines[w] for w in wanted}, hold, {}, work)
+
+        visits(site, visit)
+
+    return part
+
+
+def rwlock(world: World, name: str) -> Part:
+    """Read together, write alone; now and then go on as a reader."""
+    line, work = world.record.line(name, "rwlock"), Works(world, name)
+
+    def part(site: Site, client: Client) -> None:
+        mine = client.rwlock(name)
+
+        def visit() -> bool:
+            writes = world.chance.random() < 0.4
+            hold = (mine.write() if writes else mine.read()).acquire(**how(world))
+            if hold is None:
+                return False
+
+            def write(grants: list[Grant]) -> None:
+                work(client, grants[0], lambda: [hold.guard])
+                if world.chance.random() < 0.3 and hold.is_held:
+                    grants[0].wish = {"kind": "read"}
+                    hold.downgrade(timeout=2.0)
+                    world.sleep(world.chance.random())
+
+            def read(grants: list[Grant]) -> None:
+                world.sleep(world.chance.random() * (0.1 if world.calm else 1.5))
+                world.record.promised(grants[0])
+
+            kind = "write" if writes else "read"
+            return inside(site, {name: line}, hold, {"kind": kind}, write if writes else read)
+
+        visits(site, visit)
+
+    return part
+
+
+def semaphore(world: World, name: str) -> Part:
+    """Share some permits."""
+    permits = world.chance.randrange(1, 5)
+    line = world.record.line(name, "semaphore", permits)
+
+    def part(site: Site, client: Client) -> None:
+        mine = client.semaphore(name, permits=permits)
+
+        def visit() -> bool:
+            weight = world.chance.randrange(1, permits + 1)
+            hold = mine.acquire(weight=weight, **how(world))
+            if hold is None:
+                return False
+
+            def stay(grants: list[Grant]) -> None:
+                world.sleep(world.chance.random() * (0.1 if world.calm else 2.0))
+                world.record.promised(grants[0])
+
+            return inside(site, {name: line}, hold, {"weight": weight}, stay)
 
         visits(site, visit)
 
