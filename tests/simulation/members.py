@@ -115,14 +115,20 @@ class Host:
 
     def _open(self, pipe: Pipe, request: Request) -> None:
         network, members = self.members.network, self.members
-        early: list[bytes] = []
-        send: list[Callable[[bytes], None]] = [early.append]
+        early: list[Callable[[], None]] = []  # what the member says before the head is on its way
+        ready: list[bool] = []
+
+        def say(send: Callable[[], None]) -> None:
+            if ready:
+                self._out(send)
+            else:
+                early.append(send)
 
         def emit(data: bytes) -> None:
-            send[0](data)
+            say(lambda: network.chunk(pipe, data))
 
         def end() -> None:
-            self._out(lambda: network.end(pipe, bool(getattr(pipe.handle, "cut", False))))
+            say(lambda: network.end(pipe, bool(getattr(pipe.handle, "cut", False))))
 
         opened = self.member.open(request, members.scheduler.time, emit, end)
         if isinstance(opened, Answer):
@@ -133,9 +139,9 @@ class Host:
             return
         pipe.handle = opened
         network.head(pipe, opened.status, opened.headers)
-        send[0] = lambda data: self._out(lambda: network.chunk(pipe, data))
-        for data in early:
-            network.chunk(pipe, data)
+        ready.append(True)
+        for send in early:
+            send()
         members.changed()
 
     def _out(self, send: Callable[[], None]) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tests.simulation.model import Cluster
 
-__all__ = ["Fact", "Oracle", "OracleV2", "OracleV3", "wish_of"]
+__all__ = ["Fact", "Oracle", "OracleV2", "OracleV3", "plain", "wish_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +139,21 @@ class OracleV2(Oracle):
         return facts
 
 
+def plain(value: str) -> str:
+    """Give what the library has written, without the seal that it has on v2."""
+    try:
+        sealed = json.loads(value)
+    except ValueError:
+        return value
+    if isinstance(sealed, dict) and set(sealed) == {"grant", "value"}:
+        return str(sealed["value"])
+    return value
+
+
 def wish_of(fact: Fact) -> dict[str, object]:
     """Give what a contender says of itself, {} if it says nothing."""
     try:
-        value = json.loads(fact.value or "")
+        value = json.loads(plain(fact.value or ""))
     except ValueError:
         return {}
-    if isinstance(value, dict) and set(value) == {"grant", "value"}:  # sealed, on v2
-        return wish_of(Fact(fact.key, value["value"], 0, 0))
     return value if isinstance(value, dict) else {}

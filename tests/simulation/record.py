@@ -3,7 +3,7 @@
 Checked at every grant, at every end of a lease, and twice a second
     exclusion    of those who believe that they hold (`is_held`), no two may not be in together; running or not
     belief       whoever believes so has its key in etcd (unless an operator took it)
-    promise      nobody goes in before the end of what somebody else was promised (`remaining`)
+    promise      nobody goes in before the end of what one that died was promised (`remaining`)
     tokens       of two that exclude each other, the later one has the greater token
     fifo         whoever goes in may, by who stands before it in etcd
     liveness     whoever may go in is told within `BOUND` seconds of fine weather
@@ -46,6 +46,7 @@ class Line:
     permits: int = 1
     bound: float = BOUND
     grants: list[Grant] = field(default_factory=list)  # of those who have not left
+    ghosts: list[Grant] = field(default_factory=list)  # who died while they held
     highest: dict[str, int] = field(default_factory=dict)  # token, by kind of wish
     since: dict[tuple[str, int], float] = field(default_factory=dict)  # first seen in front
     been_in: dict[tuple[str, int], Grant] = field(default_factory=dict)
@@ -191,10 +192,10 @@ class Record:
         inside = [(fact.key, fact.created) for fact in line.admitted(below)]
         if grant.created and (grant.key, grant.created) not in inside:
             self.violation("fifo", f"{grant} went in past {[fact.key for fact in below[:3]]}")
-        for other in line.grants:
-            if other.left is None and not other.robbed and not line.may([other.wish, grant.wish]):
-                if other.promised > self.world.now and not other.process.dead:
-                    self.violation("promise", f"{other} was promised to be alone when {grant} went in")
+        for other in line.ghosts:
+            if other.promised > self.world.now and not line.may([other.wish, grant.wish]):
+                self.violation("promise", f"{other} died, promised to be alone until {other.promised:.3f}, "
+                                          f"and {grant} went in")  # fmt: skip
         self._check_token(grant)
 
     def _check_token(self, grant: Grant) -> None:
@@ -231,6 +232,9 @@ class Record:
     def died(self, process: Process) -> None:
         for line in self.lines.values():
             for grant in [g for g in line.grants if g.process is process]:
+                with self.aside():
+                    if grant.hold.is_held and not grant.robbed:
+                        line.ghosts.append(grant)
                 self.leaving(grant)
 
     # -- looks -------------------------------------------------------------------------------------------------

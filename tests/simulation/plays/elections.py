@@ -6,7 +6,7 @@ import json
 
 from etcd_recipes import Client, Context
 from etcd_recipes.core.errors import ContextError, RecipeError
-from tests.simulation.oracle import Fact
+from tests.simulation.oracle import Fact, plain
 from tests.simulation.plays.locks import EXPECTED, Works, inside, visits
 from tests.simulation.record import Grant
 from tests.simulation.world import Part, Site, World
@@ -87,7 +87,7 @@ def leaders(history: list[Fact], name: str) -> list[Leader | None]:
         if number + 1 < len(history) and history[number + 1].modified == at:
             continue  # of one revision, the last is what counts
         first = min(line.values(), key=lambda f: f.created, default=None)
-        leader = first and (first.key, first.created, str(first.value))
+        leader = first and (first.key, first.created, plain(str(first.value)))
         if leader != found[-1]:
             found.append(leader)
     return found

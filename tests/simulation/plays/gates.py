@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 
 from etcd_recipes import Client
 from etcd_recipes.core.errors import BrokenBarrier, DeadlineExceeded
-from tests.simulation.oracle import Fact
+from tests.simulation.oracle import Fact, plain
 from tests.simulation.plays.locks import EXPECTED, visits
 from tests.simulation.world import Part, Site, World
 
@@ -73,7 +72,7 @@ class _Barrier(_Gate):
         for key, fact in there.items():
             found = _KEY.fullmatch(key[len(self.prefix) :])
             if found:
-                (released if found[2] else held)[int(found[1])] = _sealed(fact)
+                (released if found[2] else held)[int(found[1])] = plain(str(fact.value))
         last = max((*held, *released), default=0)
         return last not in held or released.get(last) == held[last]
 
@@ -87,11 +86,6 @@ class _Latch(_Gate):
 
     def is_open(self, there: dict[str, Fact]) -> bool:
         return len(there) >= self.count
-
-
-def _sealed(fact: Fact) -> object:
-    value = json.loads(str(fact.value))
-    return value["value"] if set(value) == {"grant", "value"} else fact.value
 
 
 def barrier(world: World, name: str) -> Part:
