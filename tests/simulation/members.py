@@ -94,7 +94,8 @@ class Host:
     def apply(self, request: Request) -> Answer:
         """Carry it out, now."""
         answer = self.member.answer(request, self.members.scheduler.time)
-        self.members.changed()
+        if self.member.kind(request) == "write":  # a renewal can only make the next deadline a later one
+            self.members.changed()
         return answer
 
     def fail(self, pipe: Pipe, request: Request, code: int = 0, words: str = "") -> None:

@@ -33,9 +33,6 @@ __all__ = ["Element", "Grant", "Line", "Record"]
 BOUND = 8.0
 """Seconds: 4 until a member that was cut off says so, an election, and as much again for everything else."""
 
-ENOUGH = 5
-"""Violations after which a run ends."""
-
 
 @dataclass(slots=True)
 class Line:
@@ -134,10 +131,10 @@ class Record:
     # -- what is said ------------------------------------------------------------------------------------------
 
     def violation(self, what: str, words: str) -> None:
-        """Note that something is wrong."""
+        """Note that something is wrong: the run ends with it."""
         self.note(f"VIOLATION {what}: {words}")
-        if len(self.violations) < ENOUGH:
-            self.violations.append((what, f"{self.world.now:.3f}: {words}"))
+        self.violations.append((what, f"{self.world.now:.3f}: {words}"))
+        self.world.scheduler.halted = True
 
     def note(self, words: str) -> None:
         if self.world.scheduler.trace is not None:

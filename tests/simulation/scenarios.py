@@ -62,7 +62,7 @@ def populate(world: World) -> None:
     chance = world.chance
     programs = chance.randrange(3, 9)
     parts: list[list[tuple[str, Part]]] = [[] for _ in range(programs)]
-    names = list(PLAYS)
+    names = list(world.plays or PLAYS)
     for number in range(chance.randrange(1, 4)):
         kind = chance.choice(names)
         for part in PLAYS[kind](world, f"{kind}{number}"):

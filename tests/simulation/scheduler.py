@@ -191,6 +191,7 @@ class Scheduler:
         self.processes: list[Process] = []
         self.failures: list[str] = []  # what threads died of
         self.steps = 0
+        self.halted = False  # by somebody who has seen enough
         self._steal = steal
         self._countdown = self._next_steal()
         self._ready: list[Task] = []
@@ -379,7 +380,7 @@ class Scheduler:
 
     def run(self, until: float) -> bool:
         """Run until the clock says `until`; False when everybody waits for ever before that."""
-        while True:
+        while not self.halted:
             while self._ready:
                 self._run_one()
                 self.steps += 1
@@ -391,6 +392,7 @@ class Scheduler:
                 self.time = until
                 return True
             self._fire()
+        return True
 
     def _run_one(self) -> None:
         ready = self._ready

@@ -103,10 +103,13 @@ class Site:
 
 
 class World:
-    """One run; `seconds` is all its time, of which the last part is calm."""
+    """One run; `seconds` is all its time, of which the last part is calm; `plays` are those to draw from."""
 
-    def __init__(self, seed: int, *, api: str = "v3", seconds: float = 120.0) -> None:
+    def __init__(
+        self, seed: int, *, api: str = "v3", seconds: float = 120.0, plays: tuple[str, ...] = ()
+    ) -> None:
         self.seed = seed
+        self.plays = plays
         self.api: Any = api
         chance = random.Random(f"{seed}/{api}")
         steal = chance.choice((150.0, 400.0, 400.0, 1e9))

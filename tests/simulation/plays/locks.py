@@ -44,7 +44,11 @@ class Outside:
         scheduler, chance = self.world.scheduler, self.world.chance
         self.sent.append(element)
         answered: SimEvent = self.world.event()
-        late = chance.random() ** 4 * (2.0 if not self.world.calm else 0.01)
+        late = chance.random() ** 4 * 0.5
+        if self.world.calm:
+            late = 0.01
+        elif chance.random() < 0.1:
+            late = chance.random() * 2.5 * self.world.ttl
         scheduler.after(late, self._arrive, element, answered)
         answered.wait(3.0)
 
@@ -139,7 +143,7 @@ def visits(site: Site, visit: Callable[[], bool]) -> None:
             world.record.note(f"{process} gave up: {type(error).__name__}: {error}")
             world.record.counts[f"gave up: {type(error).__name__}"] += 1
         if not world.over:
-            world.sleep(world.chance.random() ** 2 * (0.3 if world.calm else 3.0))
+            world.sleep(world.chance.random() ** 2 * (1.0 if world.calm else 6.0))
     if calm_since and not had_luck and world.now - calm_since > 2 * world.ttl + 10.0:
         world.record.violation("liveness", f"{process} had no luck in {world.now - calm_since:.1f} calm seconds")
 
