@@ -140,8 +140,9 @@ class Cluster:
 
     def sync_time(self, stream: WatchStream, now: float) -> float:
         """Give when a watch that begins in the past will be served."""
-        due = now + self.rng.random() * _SYNC
-        self._syncing[stream] = min(due, self._syncing.get(stream, math.inf))
+        due = self._syncing.get(stream)
+        if due is None:
+            due = self._syncing[stream] = now + self.rng.random() * _SYNC
         return due
 
     # -- what members do to it ---------------------------------------------------------------------------------------

@@ -100,9 +100,9 @@ class Form:
 def _fields(request: Request, query: str) -> dict[str, str]:
     """Give the first value of each field; those of the body come before those of the query."""
     pairs = parse_qsl(query, keep_blank_values=True) if query else []
-    if request.body and request.method in ("PUT", "POST"):
-        if request.headers.get("Content-Type") == _FORM:
-            pairs = parse_qsl(request.body.decode(), keep_blank_values=True) + pairs
+    has_form = request.headers.get("Content-Type") == _FORM and request.method in ("PUT", "POST")
+    if request.body and has_form:
+        pairs = parse_qsl(request.body.decode(), keep_blank_values=True) + pairs
     return dict(reversed(pairs))
 
 

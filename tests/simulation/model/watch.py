@@ -98,12 +98,12 @@ class Watch:
         "sync_at",
     )
 
-    def __init__(self, id_: int, body: Json, start: int, sync_at: float | None) -> None:
+    def __init__(self, id_: int, body: Json, start: int) -> None:
         self.id = id_
         self.key = raw(body, "key") or b"\0"
         self.end = raw(body, "range_end")
         self.next = start
-        self.sync_at = sync_at
+        self.sync_at: float | None = None
         self.prev_kv = flag(body, "prev_kv")
         self.fragment = flag(body, "fragment")
         self.progress = flag(body, "progress_notify")
@@ -168,20 +168,21 @@ class WatchStream(WatchHandle):
     def _create(self, body: Json, now: float) -> None:
         reach = self._host.reach()
         start = number(body, "start_revision") or reach + 1
-        watch = Watch(0, body, start, self._host.sync_time(self, now) if start <= reach else None)
-        id_ = self._id(number(body, "watch_id"))
+        watch = Watch(0, body, start)
+        if start <= reach:
+            watch.sync_at = self._host.sync_time(self, now)
         watch.heard = now
         if watch.end and watch.end != b"\0" and watch.key >= watch.end:
-            self._refuse(-1, "mvcc: watcher range is empty")
-        elif id_ is None:
-            self._refuse(-1, "mvcc: duplicate watch ID provided on the WatchStream")
+            self._refuse("mvcc: watcher range is empty")
+        elif (id_ := self._id(number(body, "watch_id"))) is None:
+            self._refuse("mvcc: duplicate watch ID provided on the WatchStream")
         else:
             watch.id = id_
             self.watches[id_] = watch
             self._send({"created": True}, id_)
 
-    def _refuse(self, id_: int, why: str) -> None:
-        self._send({"created": True, "canceled": True, "cancel_reason": why}, id_)
+    def _refuse(self, why: str) -> None:
+        self._send({"created": True, "canceled": True, "cancel_reason": why}, -1)
 
     def _id(self, wanted: int) -> int | None:
         if wanted:
