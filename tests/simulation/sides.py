@@ -12,6 +12,7 @@ import itertools
 import json
 import random
 import re
+import socket
 import time
 from base64 import b64encode
 from collections.abc import Mapping
@@ -151,31 +152,18 @@ class Real(Side):
 
     def __init__(self, endpoint: str) -> None:
         self._netloc = urlsplit(endpoint).netloc
-        self._connection = self._connect()
+        self._connection = http.client.HTTPConnection(self._netloc, timeout=20)
         self.version = json.loads(self.send(Request("GET", "/version")).body)["etcdserver"]
 
-    def _connect(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection(self._netloc, timeout=20)
-
-    def _begin(
-        self, connection: http.client.HTTPConnection, request: Request
-    ) -> http.client.HTTPResponse:
-        connection.request(request.method, request.path, request.body, dict(request.headers))
-        return connection.getresponse()
-
     def send(self, request: Request) -> Answer:
-        try:
-            response = self._begin(self._connection, request)
-            body = response.read()
-        except (http.client.HTTPException, OSError):
-            self._connection.close()
-            raise
-        return Answer(response.status, _titled(response.headers), body)
+        connection = self._connection
+        connection.request(request.method, request.path, request.body, dict(request.headers))
+        response = connection.getresponse()
+        body = response.read()
+        return Answer(response.status, dict(response.headers.items()), body)
 
     def open(self, request: Request) -> Stream:
-        connection = self._connect()
-        connection.connect()
-        return RealStream(connection, self._begin(connection, request))
+        return RealStream(self._netloc, request)
 
     def wait(self, seconds: float) -> None:
         time.sleep(seconds)
@@ -185,37 +173,61 @@ class Real(Side):
 
 
 class RealStream:
-    """A real answer that goes on, chunk by chunk."""
+    """A real answer that goes on, chunk by chunk; http.client cannot wait for a chunk and give up."""
 
-    def __init__(
-        self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse
-    ) -> None:
-        self.status = response.status
-        self.headers = _titled(response.headers)
-        self._connection = connection
-        self._response = response
-        self._sock = response.fp.raw._sock
+    def __init__(self, netloc: str, request: Request) -> None:
+        host, _, port = netloc.partition(":")
+        self._sock = socket.create_connection((host, int(port)), 5.0)
+        heads = {"Host": netloc, "Content-Length": len(request.body), **request.headers}
+        lines = [
+            f"{request.method} {request.path} HTTP/1.1",
+            *(f"{k}: {v}" for k, v in heads.items()),
+        ]
+        self._sock.sendall("\r\n".join([*lines, "", ""]).encode() + request.body)
+        self._buffer = bytearray()
+        while (end := self._buffer.find(b"\r\n\r\n")) < 0:
+            assert self._receive(5.0), self._buffer
+        status, _, heads_text = self._buffer[:end].decode().partition("\r\n")
+        del self._buffer[: end + 4]
+        self.status = int(status.split()[1])
+        self.headers = dict(line.split(": ", 1) for line in heads_text.split("\r\n"))
+        self._is_chunked = self.headers.get("Transfer-Encoding") == "chunked"
 
-    def read(self, seconds: float) -> bytes | None:
+    def _receive(self, seconds: float) -> bool | None:
         self._sock.settimeout(max(seconds, 0.001))
         try:
-            if not self._response.fp.peek(1):
-                return b""
-            self._sock.settimeout(5.0)
-            return self._response.read1(65536)
+            piece = self._sock.recv(65536)
         except TimeoutError:
-            self._response.fp.raw._timeout_occurred = False
             return None
-        except http.client.IncompleteRead:
-            return b""
+        self._buffer += piece
+        return bool(piece)
+
+    def read(self, seconds: float) -> bytes | None:
+        until = time.monotonic() + seconds
+        while (chunk := self._chunk()) is None:
+            more = self._receive(until - time.monotonic())
+            if not more:
+                return None if more is None else b""
+        return chunk
+
+    def _chunk(self) -> bytes | None:
+        """Take the next chunk from what was received, if it is all there."""
+        buffer = self._buffer
+        if not self._is_chunked:
+            whole = len(buffer) >= int(self.headers["Content-Length"])
+            return bytes(buffer) if whole else None
+        size, line_end, _ = buffer.partition(b"\r\n")
+        if not line_end:
+            return None
+        begin, length = len(size) + 2, int(size, 16)
+        if len(buffer) < begin + length + 2:
+            return None
+        chunk = bytes(buffer[begin : begin + length])
+        del buffer[: begin + length + 2]
+        return chunk
 
     def close(self) -> None:
-        self._response.close()
-        self._connection.close()
-
-
-def _titled(headers: Any) -> dict[str, str]:
-    return dict(headers.items())
+        self._sock.close()
 
 
 # -- the model ------------------------------------------------------------------------------------------------
@@ -231,7 +243,11 @@ class Modelled(Side):
         self.now = 0.0
 
     def send(self, request: Request) -> Answer:
-        return self.member.answer(request, self.now)
+        if self.member.kind(request) != "watch":
+            return self.member.answer(request, self.now)
+        opened = self.member.open(request, self.now, lambda _: None, lambda: None)
+        assert isinstance(opened, Answer), "an answer that goes on"
+        return opened
 
     def open(self, request: Request) -> Stream:
         return ModelStream(self, request)

@@ -230,16 +230,20 @@ def _without_value(kv: Kv) -> Json:
 
 
 def _arranged(found: list[Kv], body: Json) -> tuple[list[Kv], bool]:
-    """Filter, sort and cut what was found; tell whether there is more."""
-    for name, keeps in _FILTERS:
-        bound = number(body, name)
-        if bound:
-            found = [kv for kv in found if keeps(kv, bound)]
+    """Filter, sort and cut what was found; tell whether there is more.
+
+    Without filters and an order, etcd cuts to one more than the limit before it sorts by a target.
+    """
+    limit = number(body, "limit")
     order = choice(body, "sort_order", _ORDERS)
     target = choice(body, "sort_target", _TARGETS)
+    bounds = [(keeps, bound) for name, keeps in _FILTERS if (bound := number(body, name))]
+    if limit and order == "NONE" and not bounds:
+        found = found[: limit + 1]
+    for keeps, bound in bounds:
+        found = [kv for kv in found if keeps(kv, bound)]
     if order == "DESCEND" or target != "KEY":
         found = sorted(found, key=_SORT_BY[target], reverse=order == "DESCEND")
-    limit = number(body, "limit")
     if 0 < limit < len(found):
         return found[:limit], True
     return found, False

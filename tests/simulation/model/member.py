@@ -145,6 +145,8 @@ class Member:
     def answer(self, request: Request, now: float) -> Answer:
         """Carry out a unary request, now."""
         self.cluster.now = now
+        if self.kind(request) == "watch":
+            raise ValueError(f"{request.path} is to be opened")
         if not self._faults:
             return self._answer(request, now)
         fault = self._faults.popleft()
