@@ -326,7 +326,7 @@ class Norm:
             return self._text(value)
         if name in ("TTL", "ttl"):
             left = int(value)
-            return left if left < 10 else (left + 5) // 10 * 10
+            return left if left < 1000 else (left + 500) // 1000 * 1000
         return value
 
     def _text(self, value: str) -> str:

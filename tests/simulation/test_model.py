@@ -412,6 +412,22 @@ def test_a_watch_that_makes_no_sense_is_refused_on_its_stream(side: Side) -> Non
     stream.close()
 
 
+def test_a_large_message_comes_in_pieces_when_asked_for(side: Side) -> None:
+    key = fresh("large/")
+    first = put(side, f"{key}0", "A" * 700_000)
+    for number in range(1, 4):
+        put(side, f"{key}{number}", "A" * 700_000)
+    past = {"start_revision": str(first)}
+    stream = opened(side, create(key, f"{key}z", fragment=True, **past))
+    pieces = [message["result"] for message in stream.take(2)]
+    assert [piece.get("fragment") for piece in pieces] == [True, None]
+    assert [len(piece["events"]) for piece in pieces] == [2, 2]
+    stream.close()
+    whole = opened(side, create(key, f"{key}z", **past))
+    assert len(events(whole.take(1)[0])) == 4
+    whole.close()
+
+
 # -- the member --------------------------------------------------------------------------------------------------
 
 

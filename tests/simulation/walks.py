@@ -167,7 +167,7 @@ class V3Walk:
         return lambda _: body
 
     def _grant(self) -> Callable[[Norm], Json]:
-        ttl = self._rng.choice([100, 200, 300, "400", 9_000_000_001])
+        ttl = self._rng.choice([10000, 20000, 30000, "40000", 9_000_000_001])
         body = {"TTL": ttl, "ID": self._lease_id()}
         return lambda _: body
 

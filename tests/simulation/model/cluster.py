@@ -19,7 +19,7 @@ from tests.simulation.model.leases import Lessor
 from tests.simulation.model.member import Member
 from tests.simulation.model.mvcc import Change, Kv, Mvcc
 from tests.simulation.model.v2store import Event, V2Store
-from tests.simulation.model.watch import WatchStream
+from tests.simulation.model.watch import Switchboard, WatchStream
 
 __all__ = ["Cluster"]
 
@@ -60,6 +60,8 @@ class Cluster:
         self.lessor = Lessor(ttl_least)
         self.v2 = V2Store(version, history)
         self.streams: dict[WatchStream, Member] = {}
+        self.switchboard = Switchboard()
+        self.notifying: dict[WatchStream, None] = {}
         self._keys = Keys(self.mvcc, self.lessor)
         self._published = self.mvcc.revision
         self._published_v2 = 0
@@ -101,14 +103,25 @@ class Cluster:
         if self.works:
             self._expire(now)
         for stream, due in list(self._syncing.items()):
-            if due <= now and not self.streams[stream].stands_still:
+            if due <= now and not stream.silent:
                 del self._syncing[stream]
                 stream.sync(now)
-        for stream, member in list(self.streams.items()):
-            if stream.needs_leader and (cut := member.cut_at) is not None and cut <= now:
+        for stream in list(self.notifying):
+            stream.progress(now, self.progress_interval)
+        for stream, cut in self._cuts():
+            if cut <= now:
                 stream.break_off(14, "etcdserver: no leader")
-            elif stream.notifies:
-                stream.progress(now, self.progress_interval)
+
+    def _cuts(self) -> list[tuple[WatchStream, float]]:
+        """Give the streams that will be ended for want of a leader, and when."""
+        lost = {member: cut for member in self.members if (cut := member.cut_at) is not None}
+        if not lost:
+            return []
+        return [
+            (stream, lost[member])
+            for stream, member in self.streams.items()
+            if stream.needs_leader and member in lost
+        ]
 
     def _expire(self, now: float) -> None:
         until = self._last_step(now)
@@ -119,17 +132,13 @@ class Cluster:
 
     def next_deadline(self) -> float | None:
         """Give when `tick` will next have something to do."""
-        due = [
-            when for stream, when in self._syncing.items() if not self.streams[stream].stands_still
-        ]
+        due = [when for stream, when in self._syncing.items() if not stream.silent]
         if self.works:
             ends = (self.lessor.next_expiry(), self.v2.next_expiry())
             due += [self._next_step(end) for end in ends if end is not None]
-        for stream, member in self.streams.items():
-            if stream.needs_leader and (cut := member.cut_at) is not None:
-                due.append(cut)
-            if stream.notifies:
-                due += stream.progress_times(self.progress_interval)
+        due += [cut for _, cut in self._cuts()]
+        for stream in self.notifying:
+            due += stream.progress_times(self.progress_interval)
         return min(due, default=None)
 
     def _last_step(self, now: float) -> float:
@@ -153,10 +162,9 @@ class Cluster:
         self.raft_index += 1
         while self._published < mvcc.revision:
             self._published += 1
-            changes = mvcc.log[self._published]
-            for stream, member in list(self.streams.items()):
-                if not member.stands_still:
-                    stream.deliver(changes, self._published)
+            heard = self.switchboard.hear(mvcc.log[self._published])
+            for watch, changes in heard.items():
+                watch.stream.deliver(watch, changes, self._published)
 
     def publish_v2(self) -> None:
         """Tell those who wait on v2 what is new."""
@@ -178,6 +186,7 @@ class Cluster:
         """Forget a stream."""
         self.streams.pop(stream, None)
         self._syncing.pop(stream, None)
+        self.notifying.pop(stream, None)
 
     # -- for operators and checkers ----------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from tests.simulation.model.wire import JSON_TYPE, TEXT_TYPE, Answer, Json, Requ
 if TYPE_CHECKING:
     from tests.simulation.model.member import Member
 
-__all__ = ["V2"]
+__all__ = ["V2", "is_wait"]
 
 _TRUE = ("1", "t", "T", "TRUE", "true", "True")
 _FALSE = ("0", "f", "F", "FALSE", "false", "False")
@@ -106,6 +106,15 @@ def _fields(request: Request, query: str) -> dict[str, str]:
     return dict(reversed(pairs))
 
 
+def is_wait(request: Request) -> bool:
+    """Tell whether a request waits; with a quorum it does not."""
+    path, _, query = request.path.partition("?")
+    if request.method != "GET" or not path.startswith("/v2/keys"):
+        return False
+    fields = dict(parse_qsl(query))
+    return fields.get("wait") in _TRUE and fields.get("quorum") not in _TRUE
+
+
 class V2:
     """The v2 API of one member."""
 
@@ -139,10 +148,9 @@ class V2:
             return "other" if request.method == "GET" else "write"
         if request.method != "GET":
             return "write"
-        fields = dict(parse_qsl(query))
-        if fields.get("quorum") in _TRUE:
-            return "read"
-        return "watch" if fields.get("wait") in _TRUE else "serializable"
+        if is_wait(request):
+            return "watch"
+        return "read" if dict(parse_qsl(query)).get("quorum") in _TRUE else "serializable"
 
     def answer(self, request: Request, now: float) -> Answer:
         """Carry out a request."""
