@@ -10,7 +10,7 @@ import pytest
 
 from etcd_recipes.testing import EtcdProcess
 from tests.simulation.model import Request
-from tests.simulation.sides import Json, Messages, Modelled, Real, Side, b64, fresh
+from tests.simulation.sides import FORM, Json, Messages, Modelled, Real, Side, b64, fresh
 
 
 @pytest.fixture(params=["etcd", "model"])
@@ -606,8 +606,8 @@ def test_v2_replays_its_history_and_says_when_it_is_cleared(side: Side) -> None:
     assert late.take(1)[0]["node"]["key"] == f"{top}/_hidden"
     late.close()
     ahead = side.wait_v2(f"{top}/f?wait=true&waitIndex={first + 1002}")
-    for number in range(1002):
-        side.v2("PUT", f"{top}/f", {"value": str(number)})
+    one = Request("PUT", f"/v2/keys{top}/f", b"value=v", FORM)
+    side.send_all([one] * 1002)
     (event,) = ahead.take(1)
     assert event["node"]["modifiedIndex"] == first + 1002
     ahead.close()

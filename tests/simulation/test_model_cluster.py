@@ -64,7 +64,9 @@ class Client:
         return [int(event["kv"]["mod_revision"]) for event in events]
 
 
-def watch(member: Member, key: str, now: float = 0.0, *, headers: Any = None, **more: Any) -> Client:
+def watch(
+    member: Member, key: str, now: float = 0.0, *, headers: Any = None, **more: Any
+) -> Client:
     body = json.dumps({"create_request": {"key": b64(key), **more}}).encode()
     return Client(member, Request("POST", "/v3/watch", body, headers or {}), now)
 
@@ -307,6 +309,34 @@ def test_a_leader_that_is_cut_off_leads_nobody() -> None:
     put(made.members[1], "k", 2.3)
 
 
+def test_a_leader_without_a_majority_has_nothing_agreed_on() -> None:
+    made = cluster()
+    made.tick(1.0)
+    v3(made.members[0], "lease/grant", {"TTL": 2, "ID": 7}, 1.0)
+    made.members[1].isolated = True
+    put(made.members[0], "k", 1.0, lease=7)
+    made.members[2].isolated = True
+    answer = v3(made.members[0], "kv/put", {"key": b64("k")}, 1.5, **_LEADER)
+    assert json.loads(answer.body)["message"] == "context deadline exceeded"
+    late = v3(made.members[0], "kv/put", {"key": b64("k")}, 2.0, **_LEADER)
+    assert json.loads(late.body)["message"] == "etcdserver: no leader"
+    run(made, 60.0)
+    assert set(made.keys()) == {b"k"}
+    made.members[2].isolated = False
+    made.elect(2, 61.0)
+    put(made.members[0], "k", 61.0)
+
+
+def test_progress_of_a_member_that_is_cut_off_proves_nothing() -> None:
+    made = cluster()
+    client = watch(made.members[2], "k", progress_notify=True)
+    made.members[2].isolated = True
+    put(made.members[0], "k")
+    run(made, 601.0)
+    told = json.loads(client.chunks[-1])["result"]
+    assert (told["header"]["revision"], "events" in told) == ("1", False)
+
+
 # -- what kind of request it is ---------------------------------------------------------------------------------
 
 
@@ -423,7 +453,7 @@ def test_answers_can_be_replaced() -> None:
     member.fail("truncated", applied=True)
     answer = v3(member, "kv/put", {"key": b64("k")})
     assert answer.status == 200
-    with pytest.raises(ValueError, match="JSON|Unterminated|delimiter|Expecting"):
+    with pytest.raises(ValueError, match=r"JSON|Unterminated|delimiter|Expecting"):
         json.loads(answer.body)
     member.fail("empty", times=2)
     assert [v3(member, "kv/put", {"key": b64("k")}).body for _ in range(2)] == [b"", b""]

@@ -13,8 +13,8 @@ from tests.simulation.sides import Json, Messages, Modelled, Norm, Real, Side, b
 from tests.simulation.walks import Step, V2Walk, V3Walk
 from tests.tools import long
 
-SEEDS = long(4, 300)
-STEPS = long(150, 300)
+SEEDS = long(3, 300)
+STEPS = long(120, 300)
 
 
 @pytest.fixture

@@ -4,7 +4,8 @@ The rules
 1. There is one copy of what is agreed on. A member that is cut off sees it as it was then.
 2. Leases and v2 ttls end while there is a leader that the others hear, at the steps of half a second in which
    it looks.
-3. All chance is the caller's `rng`, all time his `now`.
+3. A member that was killed or stopped takes no part: whoever does that to it makes it `isolated` as well.
+4. All chance is the caller's `rng`, all time his `now`.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ class Cluster:
         self.term = 2
         self.leader: int | None = 0
         self.raft_index = 4
+        self.broken_at: float | None = None
         self.cluster_id = rng.getrandbits(63)
         self.progress_interval = progress_interval
         self.mvcc = Mvcc()
@@ -80,8 +82,17 @@ class Cluster:
 
     @property
     def works(self) -> bool:
-        """True while there is a leader that the others hear."""
-        return self.leader is not None and not self.members[self.leader].isolated
+        """True while there is a leader, and it hears a majority."""
+        if self.leader is None or self.members[self.leader].isolated:
+            return False
+        return 2 * sum(not member.isolated for member in self.members) > len(self.members)
+
+    def look(self) -> None:
+        """Remember since when it does not work; for whoever changes who is connected to whom."""
+        if self.works:
+            self.broken_at = None
+        elif self.broken_at is None:
+            self.broken_at = self.now
 
     def elect(self, leader: int | None, now: float) -> None:
         """Begin a new term, under this leader or under none; leases start anew."""
@@ -92,6 +103,7 @@ class Cluster:
         for member in self.members:
             if not member.isolated:
                 member.lost_at = now if leader is None else None
+        self.look()
         if leader is not None:
             self.lessor.promote(now, ELECTION)
 

@@ -65,6 +65,7 @@ class Member:
         if value == self._isolated:
             return
         self._isolated = value
+        self.cluster.look()
         if value:
             self._stand_still()
             self.lost_at = self.cluster.now + ELECTION
@@ -107,8 +108,8 @@ class Member:
         return None if lost is None else lost + _PATIENCE
 
     def _lost(self) -> float | None:
-        if self.lost_at is None and not self.cluster.works and self.cluster.leader is not None:
-            return self.cluster.members[self.cluster.leader].lost_at
+        if self.lost_at is None and self.cluster.broken_at is not None:
+            return self.cluster.broken_at + ELECTION
         return self.lost_at
 
     def reach(self) -> int:
