@@ -4,7 +4,8 @@ The rules
 1. There is one copy of what is agreed on. A member that is cut off sees it as it was then.
 2. Leases and v2 ttls end while there is a leader that the others hear, at the steps of half a second in which
    it looks.
-3. All chance is the caller's `rng`, all time his `now`.
+3. A member that was killed or stopped takes no part: whoever does that to it makes it `isolated` as well.
+4. All chance is the caller's `rng`, all time his `now`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from tests.simulation.model.leases import Lessor
 from tests.simulation.model.member import Member
 from tests.simulation.model.mvcc import Change, Kv, Mvcc
 from tests.simulation.model.v2store import Event, V2Store
-from tests.simulation.model.watch import WatchStream
+from tests.simulation.model.watch import Switchboard, WatchStream
 
 __all__ = ["Cluster"]
 
@@ -54,12 +55,15 @@ class Cluster:
         self.term = 2
         self.leader: int | None = 0
         self.raft_index = 4
+        self.broken_at: float | None = None
         self.cluster_id = rng.getrandbits(63)
         self.progress_interval = progress_interval
         self.mvcc = Mvcc()
         self.lessor = Lessor(ttl_least)
         self.v2 = V2Store(version, history)
         self.streams: dict[WatchStream, Member] = {}
+        self.switchboard = Switchboard()
+        self.notifying: dict[WatchStream, None] = {}
         self._keys = Keys(self.mvcc, self.lessor)
         self._published = self.mvcc.revision
         self._published_v2 = 0
@@ -78,8 +82,17 @@ class Cluster:
 
     @property
     def works(self) -> bool:
-        """True while there is a leader that the others hear."""
-        return self.leader is not None and not self.members[self.leader].isolated
+        """True while there is a leader, and it hears a majority."""
+        if self.leader is None or self.members[self.leader].isolated:
+            return False
+        return 2 * sum(not member.isolated for member in self.members) > len(self.members)
+
+    def look(self) -> None:
+        """Remember since when it does not work; for whoever changes who is connected to whom."""
+        if self.works:
+            self.broken_at = None
+        elif self.broken_at is None:
+            self.broken_at = self.now
 
     def elect(self, leader: int | None, now: float) -> None:
         """Begin a new term, under this leader or under none; leases start anew."""
@@ -90,6 +103,7 @@ class Cluster:
         for member in self.members:
             if not member.isolated:
                 member.lost_at = now if leader is None else None
+        self.look()
         if leader is not None:
             self.lessor.promote(now, ELECTION)
 
@@ -101,14 +115,25 @@ class Cluster:
         if self.works:
             self._expire(now)
         for stream, due in list(self._syncing.items()):
-            if due <= now and not self.streams[stream].stands_still:
+            if due <= now and not stream.silent:
                 del self._syncing[stream]
                 stream.sync(now)
-        for stream, member in list(self.streams.items()):
-            if stream.needs_leader and (cut := member.cut_at) is not None and cut <= now:
+        for stream in list(self.notifying):
+            stream.progress(now, self.progress_interval)
+        for stream, cut in self._cuts():
+            if cut <= now:
                 stream.break_off(14, "etcdserver: no leader")
-            elif stream.notifies:
-                stream.progress(now, self.progress_interval)
+
+    def _cuts(self) -> list[tuple[WatchStream, float]]:
+        """Give the streams that will be ended for want of a leader, and when."""
+        lost = {member: cut for member in self.members if (cut := member.cut_at) is not None}
+        if not lost:
+            return []
+        return [
+            (stream, lost[member])
+            for stream, member in self.streams.items()
+            if stream.needs_leader and member in lost
+        ]
 
     def _expire(self, now: float) -> None:
         until = self._last_step(now)
@@ -119,17 +144,13 @@ class Cluster:
 
     def next_deadline(self) -> float | None:
         """Give when `tick` will next have something to do."""
-        due = [
-            when for stream, when in self._syncing.items() if not self.streams[stream].stands_still
-        ]
+        due = [when for stream, when in self._syncing.items() if not stream.silent]
         if self.works:
             ends = (self.lessor.next_expiry(), self.v2.next_expiry())
             due += [self._next_step(end) for end in ends if end is not None]
-        for stream, member in self.streams.items():
-            if stream.needs_leader and (cut := member.cut_at) is not None:
-                due.append(cut)
-            if stream.notifies:
-                due += stream.progress_times(self.progress_interval)
+        due += [cut for _, cut in self._cuts()]
+        for stream in self.notifying:
+            due += stream.progress_times(self.progress_interval)
         return min(due, default=None)
 
     def _last_step(self, now: float) -> float:
@@ -140,8 +161,9 @@ class Cluster:
 
     def sync_time(self, stream: WatchStream, now: float) -> float:
         """Give when a watch that begins in the past will be served."""
-        due = now + self.rng.random() * _SYNC
-        self._syncing[stream] = min(due, self._syncing.get(stream, math.inf))
+        due = self._syncing.get(stream)
+        if due is None:
+            due = self._syncing[stream] = now + self.rng.random() * _SYNC
         return due
 
     # -- what members do to it ---------------------------------------------------------------------------------------
@@ -152,10 +174,9 @@ class Cluster:
         self.raft_index += 1
         while self._published < mvcc.revision:
             self._published += 1
-            changes = mvcc.log[self._published]
-            for stream, member in list(self.streams.items()):
-                if not member.stands_still:
-                    stream.deliver(changes, self._published)
+            heard = self.switchboard.hear(mvcc.log[self._published])
+            for watch, changes in heard.items():
+                watch.stream.deliver(watch, changes, self._published)
 
     def publish_v2(self) -> None:
         """Tell those who wait on v2 what is new."""
@@ -177,6 +198,7 @@ class Cluster:
         """Forget a stream."""
         self.streams.pop(stream, None)
         self._syncing.pop(stream, None)
+        self.notifying.pop(stream, None)
 
     # -- for operators and checkers ----------------------------------------------------------------------------------
 

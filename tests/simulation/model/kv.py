@@ -8,7 +8,7 @@ The rules
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from tests.simulation.model import errors
@@ -54,7 +54,8 @@ class Keys:
     def put(self, body: Json) -> tuple[Json, int]:
         """Put one key."""
         _check_put(body)
-        self._need_for_put(body)
+        self._need_lease(body)
+        self._need_key(body)
         answer = self._put(body)
         self._mvcc.commit()
         return answer, self._mvcc.revision
@@ -136,8 +137,7 @@ class Keys:
         _written(listed(body, "failure"))
         path: list[bool] = []
         self._choose(body, at, path)
-        taken = iter(path)
-        self._need_for_txn(body, taken, at)
+        self._need_for_txn(path, body, at)
         answer = self._txn(body, iter(path), at)
         self._mvcc.commit()
         return answer, self._mvcc.revision if at is None else at
@@ -162,16 +162,18 @@ class Keys:
         result = choice(compare, "result", _RESULTS)
         return all(_compares(_operand(kv, target), wanted, result) for kv in found)
 
-    def _need_for_txn(self, body: Json, taken: Any, at: int | None) -> None:
-        for op in _branch(body, next(taken)):
+    def _need_for_txn(self, path: list[bool], body: Json, at: int | None) -> None:
+        """Check what the branches taken need: first all that they put, then all that they read."""
+        ops = list(_taken(body, iter(path)))
+        for op in ops:
             if "request_put" in op:
-                self._need_for_put(message(op, "request_put"))
-            elif "request_range" in op:
+                self._need_key(message(op, "request_put"))
+                self._need_lease(message(op, "request_put"))
+        for op in ops:
+            if "request_range" in op:
                 self._need_for_range(message(op, "request_range"), at)
-            elif "request_txn" in op:
-                self._need_for_txn(message(op, "request_txn"), taken, at)
 
-    def _txn(self, body: Json, taken: Any, at: int | None) -> Json:
+    def _txn(self, body: Json, taken: Iterator[bool], at: int | None) -> Json:
         succeeded = next(taken)
         answer: Json = {"succeeded": True} if succeeded else {}
         responses = [self._apply(op, taken, at) for op in _branch(body, succeeded)]
@@ -179,7 +181,7 @@ class Keys:
             answer["responses"] = responses
         return answer
 
-    def _apply(self, op: Json, taken: Any, at: int | None) -> Json:
+    def _apply(self, op: Json, taken: Iterator[bool], at: int | None) -> Json:
         mvcc = self._mvcc
         if "request_put" in op:
             answer = self._put(message(op, "request_put"))
@@ -197,10 +199,12 @@ class Keys:
 
     # -- what a request needs of the store -------------------------------------------------------------------------
 
-    def _need_for_put(self, body: Json) -> None:
+    def _need_key(self, body: Json) -> None:
         keeps = flag(body, "ignore_value") or flag(body, "ignore_lease")
         if keeps and raw(body, "key") not in self._mvcc.live:
             raise Refused(*errors.KEY_NOT_FOUND)
+
+    def _need_lease(self, body: Json) -> None:
         lease = number(body, "lease")
         if lease and lease not in self._lessor.leases:
             raise Refused(*errors.LEASE_NOT_FOUND)
@@ -226,16 +230,20 @@ def _without_value(kv: Kv) -> Json:
 
 
 def _arranged(found: list[Kv], body: Json) -> tuple[list[Kv], bool]:
-    """Filter, sort and cut what was found; tell whether there is more."""
-    for name, keeps in _FILTERS:
-        bound = number(body, name)
-        if bound:
-            found = [kv for kv in found if keeps(kv, bound)]
+    """Filter, sort and cut what was found; tell whether there is more.
+
+    Without filters and an order, etcd cuts to one more than the limit before it sorts by a target.
+    """
+    limit = number(body, "limit")
     order = choice(body, "sort_order", _ORDERS)
     target = choice(body, "sort_target", _TARGETS)
+    bounds = [(keeps, bound) for name, keeps in _FILTERS if (bound := number(body, name))]
+    if limit and order == "NONE" and not bounds:
+        found = found[: limit + 1]
+    for keeps, bound in bounds:
+        found = [kv for kv in found if keeps(kv, bound)]
     if order == "DESCEND" or target != "KEY":
         found = sorted(found, key=_SORT_BY[target], reverse=order == "DESCEND")
-    limit = number(body, "limit")
     if 0 < limit < len(found):
         return found[:limit], True
     return found, False
@@ -285,6 +293,14 @@ def _check_put(body: Json) -> None:
 
 def _branch(body: Json, succeeded: bool) -> list[Json]:
     return listed(body, "success" if succeeded else "failure")
+
+
+def _taken(body: Json, path: Iterator[bool]) -> Iterator[Json]:
+    """Give the operations of the branches taken, those of transactions within included."""
+    for op in _branch(body, next(path)):
+        yield op
+        if "request_txn" in op:
+            yield from _taken(message(op, "request_txn"), path)
 
 
 def _check_txn(body: Json, room: int) -> None:

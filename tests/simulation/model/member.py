@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from tests.simulation.model.errors import Refused, is_new, release
 from tests.simulation.model.faults import Fault, FaultName, stand_in
 from tests.simulation.model.gateway import Gateway, Kind, wants_leader
-from tests.simulation.model.v2 import V2
+from tests.simulation.model.v2 import V2, is_wait
 from tests.simulation.model.watch import WatchHandle, WatchStream
 from tests.simulation.model.wire import JSON_TYPE, TEXT_TYPE, Answer, Json, Request, dump, load_many
 
@@ -41,6 +41,7 @@ class Member:
         self.peer_url = f"http://m{index}:2380"
         self.version = cluster.version
         self.mvcc = cluster.mvcc
+        self.switchboard = cluster.switchboard
         self.lost_at: float | None = None
         self.stale_by = 0
         """Fault: linearizable reads are answered as of this many revisions ago (bug #20418)."""
@@ -64,6 +65,7 @@ class Member:
         if value == self._isolated:
             return
         self._isolated = value
+        self.cluster.look()
         if value:
             self._stand_still()
             self.lost_at = self.cluster.now + ELECTION
@@ -106,8 +108,8 @@ class Member:
         return None if lost is None else lost + _PATIENCE
 
     def _lost(self) -> float | None:
-        if self.lost_at is None and not self.cluster.works and self.cluster.leader is not None:
-            return self.cluster.members[self.cluster.leader].lost_at
+        if self.lost_at is None and self.cluster.broken_at is not None:
+            return self.cluster.broken_at + ELECTION
         return self.lost_at
 
     def reach(self) -> int:
@@ -145,6 +147,8 @@ class Member:
     def answer(self, request: Request, now: float) -> Answer:
         """Carry out a unary request, now."""
         self.cluster.now = now
+        if _is_watch(request):
+            raise ValueError(f"{request.path} is to be opened")
         if not self._faults:
             return self._answer(request, now)
         fault = self._faults.popleft()
@@ -185,6 +189,8 @@ class Member:
             return self._gateway.refusal("watch", refused)
         self.cluster.streams[stream] = self
         stream.start(asked, now)
+        if any(watch.progress for watch in stream.watches.values()) and not stream.closed:
+            self.cluster.notifying[stream] = None
         return stream
 
     def _health(self, now: float) -> Answer:
@@ -212,12 +218,14 @@ class Member:
     def _stand_still(self) -> None:
         if self._still_at is None:
             self._still_at = self.mvcc.revision
+            for stream in self.streams:
+                stream.look_again()
             self.v2.stand_still()
 
     def _catch_up(self) -> None:
         self._still_at = None
         for stream in self.streams:
-            stream.catch_up()
+            stream.look_again()
         self.v2.catch_up()
 
     # -- faults, each pulled from outside ----------------------------------------------------------------------------
@@ -235,8 +243,6 @@ class Member:
         """Make the v3 streams that are open silent; when it is taken off they catch up."""
         for stream in self.streams:
             stream.silent = on
-            if not on:
-                stream.catch_up()
 
     def kill(self) -> None:
         """Cut all streams, in the middle of their answers: the process was killed."""
@@ -252,6 +258,13 @@ class Member:
             stream.break_off(*words)
         for watch in self.v2.hub.watches:
             watch.kill()
+
+
+def _is_watch(request: Request) -> bool:
+    path = request.path
+    if path.startswith("/v2/"):
+        return "wait=" in path and is_wait(request)
+    return path in ("/v3/watch", "/v3beta/watch")
 
 
 def _method(request: Request) -> str | None:

@@ -78,8 +78,9 @@ class Node:
             ]
             if listed:
                 shape["nodes"] = listed
-        shape["modifiedIndex"] = self.modified
-        shape["createdIndex"] = self.created
+        if self.created:
+            shape["modifiedIndex"] = self.modified
+            shape["createdIndex"] = self.created
         return shape
 
     def below(self) -> Iterator[Node]:

@@ -22,7 +22,7 @@ from tests.simulation.model.wire import JSON_TYPE, TEXT_TYPE, Answer, Json, Requ
 if TYPE_CHECKING:
     from tests.simulation.model.member import Member
 
-__all__ = ["V2"]
+__all__ = ["V2", "is_wait"]
 
 _TRUE = ("1", "t", "T", "TRUE", "true", "True")
 _FALSE = ("0", "f", "F", "FALSE", "false", "False")
@@ -100,10 +100,19 @@ class Form:
 def _fields(request: Request, query: str) -> dict[str, str]:
     """Give the first value of each field; those of the body come before those of the query."""
     pairs = parse_qsl(query, keep_blank_values=True) if query else []
-    if request.body and request.method in ("PUT", "POST"):
-        if request.headers.get("Content-Type") == _FORM:
-            pairs = parse_qsl(request.body.decode(), keep_blank_values=True) + pairs
+    has_form = request.headers.get("Content-Type") == _FORM and request.method in ("PUT", "POST")
+    if request.body and has_form:
+        pairs = parse_qsl(request.body.decode(), keep_blank_values=True) + pairs
     return dict(reversed(pairs))
+
+
+def is_wait(request: Request) -> bool:
+    """Tell whether a request waits; with a quorum it does not."""
+    path, _, query = request.path.partition("?")
+    if request.method != "GET" or not path.startswith("/v2/keys"):
+        return False
+    fields = dict(parse_qsl(query))
+    return fields.get("wait") in _TRUE and fields.get("quorum") not in _TRUE
 
 
 class V2:
@@ -139,10 +148,9 @@ class V2:
             return "other" if request.method == "GET" else "write"
         if request.method != "GET":
             return "write"
-        fields = dict(parse_qsl(query))
-        if fields.get("quorum") in _TRUE:
-            return "read"
-        return "watch" if fields.get("wait") in _TRUE else "serializable"
+        if is_wait(request):
+            return "watch"
+        return "read" if dict(parse_qsl(query)).get("quorum") in _TRUE else "serializable"
 
     def answer(self, request: Request, now: float) -> Answer:
         """Carry out a request."""

@@ -74,7 +74,8 @@ class V2Store:
         self._history: deque[Event] = deque(maxlen=capacity)
         self._root = Node("/", 0, None)
         self._mortal: dict[Node, None] = {}
-        self._dirs("/1")
+        assert self._root.children is not None
+        self._root.children["1"] = Node("/1", 0, self._root)
 
     def copy(self) -> V2Store:
         """Give what a member keeps that is cut off."""
@@ -199,7 +200,7 @@ class V2Store:
         self._check_writable(path)
         node = self._find(path)
         if node.is_dir and not (is_dir or recursive):
-            raise V2Error(102, "", self.index)
+            raise V2Error(102, path, self.index)
         if node.children and not recursive:
             raise V2Error(108, node.path, self.index)
         return self._gone("delete", node, now)

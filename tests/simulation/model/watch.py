@@ -4,8 +4,8 @@ The rules
 1. A watch that begins in the past is served by a loop that runs ten times a second, up to a thousand
    revisions in one message; from then on, as one that begins now, each revision is a message when it is made.
 2. A watch that begins before the compacted revision is cancelled, and its stream stays open and silent.
-3. What happens on a stream is sent in the order of the revisions; nothing is sent while its member is cut off
-   (or it is made silent), and all of it afterwards.
+3. What happens on a stream is sent in the order of the revisions; nothing is sent while it is held, because
+   its member is cut off or it was made silent, and all of it afterwards.
 4. A stream that asked for a leader is ended when there has been none for three election timeouts.
 """
 
@@ -28,7 +28,7 @@ from tests.simulation.model.wire import (
     raw,
 )
 
-__all__ = ["Watch", "WatchHandle", "WatchStream"]
+__all__ = ["Switchboard", "Watch", "WatchHandle", "WatchStream"]
 
 BATCH = 1000
 FRAGMENT = 1_572_864 + 524_288
@@ -52,7 +52,6 @@ class WatchHandle:
         leave: Callable[[Any], None],
     ) -> None:
         self.headers = headers
-        self.silent = False
         self.cut = False
         self.closed = False
         self._emit = emit
@@ -83,7 +82,7 @@ class WatchHandle:
 
 
 class Watch:
-    """One watch of a stream; `next` is the first revision that it has not been sent."""
+    """One watch of a stream; `next` is the first revision that it is to be sent, once it is in step."""
 
     __slots__ = (
         "end",
@@ -95,15 +94,17 @@ class Watch:
         "next",
         "prev_kv",
         "progress",
+        "stream",
         "sync_at",
     )
 
-    def __init__(self, id_: int, body: Json, start: int, sync_at: float | None) -> None:
-        self.id = id_
+    def __init__(self, stream: WatchStream, body: Json, start: int) -> None:
+        self.stream = stream
+        self.id = 0
         self.key = raw(body, "key") or b"\0"
         self.end = raw(body, "range_end")
         self.next = start
-        self.sync_at = sync_at
+        self.sync_at: float | None = None
         self.prev_kv = flag(body, "prev_kv")
         self.fragment = flag(body, "fragment")
         self.progress = flag(body, "progress_notify")
@@ -123,12 +124,49 @@ class Watch:
         return not self.filters or f"NO{change.kind}" not in self.filters
 
 
+class Switchboard:
+    """Who is to hear of a key, of all the watches that are in step."""
+
+    def __init__(self) -> None:
+        self._of_key: dict[bytes, dict[Watch, None]] = {}
+        self._of_range: dict[Watch, None] = {}
+
+    def add(self, watch: Watch) -> None:
+        """Let a watch hear of what comes."""
+        if watch.end:
+            self._of_range[watch] = None
+        else:
+            self._of_key.setdefault(watch.key, {})[watch] = None
+
+    def drop(self, watch: Watch) -> None:
+        """Forget a watch."""
+        self._of_range.pop(watch, None)
+        same = self._of_key.get(watch.key)
+        if same is not None and same.pop(watch, self) is None and not same:
+            del self._of_key[watch.key]
+
+    def hear(self, changes: tuple[Change, ...]) -> dict[Watch, list[Change]]:
+        """Give what each watch is to hear of a revision."""
+        found: dict[Watch, list[Change]] = {}
+        for change in changes:
+            for watch in self._of_key.get(change.key, ()):
+                if watch.wants(change):
+                    found.setdefault(watch, []).append(change)
+            for watch in self._of_range:
+                if watch.wants(change):
+                    found.setdefault(watch, []).append(change)
+        return found
+
+
 class Host(Protocol):
     """What a stream needs of its member."""
 
     version: str
     mvcc: Mvcc
+    switchboard: Switchboard
 
+    @property
+    def stands_still(self) -> bool: ...
     def header(self, revision: int) -> Json: ...
     def reach(self) -> int: ...
     def leave(self, stream: Any) -> None: ...
@@ -149,8 +187,45 @@ class WatchStream(WatchHandle):
         super().__init__(JSON_TYPE, emit, end, host.leave)
         self.needs_leader = needs_leader
         self.watches: dict[int, Watch] = {}
+        self.held_at: int | None = host.reach() if host.stands_still else None
+        """The revision up to which it was served when it began to be held."""
         self._host = host
+        self._silent = False
         self._last_id = -1
+
+    def close(self) -> None:
+        """The client leaves: nothing more is sent."""
+        for watch in self.watches.values():
+            self._host.switchboard.drop(watch)
+        super().close()
+
+    # -- held ----------------------------------------------------------------------------------------------------
+
+    @property
+    def silent(self) -> bool:
+        """Fault: True while nothing is sent, though the stream stays open."""
+        return self._silent
+
+    @silent.setter
+    def silent(self, value: bool) -> None:
+        self._silent = value
+        self.look_again()
+
+    def look_again(self) -> None:
+        """Begin to be held, or stop and send what was missed, revision by revision."""
+        if self._silent or self._host.stands_still:
+            if self.held_at is None:
+                self.held_at = self._host.reach()
+        elif self.held_at is not None:
+            first, self.held_at = self.held_at + 1, None
+            for revision in range(first, self._host.reach() + 1):
+                self._replay(revision)
+
+    def _replay(self, revision: int) -> None:
+        changes = self._host.mvcc.log[revision]
+        for watch in list(self.watches.values()):
+            if watch.sync_at is None and revision >= watch.next:
+                self._send_events(watch, [change for change in changes if watch.wants(change)])
 
     # -- what the client asks ------------------------------------------------------------------------------------
 
@@ -160,7 +235,8 @@ class WatchStream(WatchHandle):
             self._create(message(body, "create_request"), now)
         elif "cancel_request" in body:
             id_ = number(message(body, "cancel_request"), "watch_id")
-            if self.watches.pop(id_, None) is not None:
+            if (watch := self.watches.pop(id_, None)) is not None:
+                self._host.switchboard.drop(watch)
                 self._send({"canceled": True}, id_)
         elif "progress_request" in body:
             self._send({}, -1)
@@ -168,20 +244,23 @@ class WatchStream(WatchHandle):
     def _create(self, body: Json, now: float) -> None:
         reach = self._host.reach()
         start = number(body, "start_revision") or reach + 1
-        watch = Watch(0, body, start, self._host.sync_time(self, now) if start <= reach else None)
-        id_ = self._id(number(body, "watch_id"))
+        watch = Watch(self, body, start)
         watch.heard = now
         if watch.end and watch.end != b"\0" and watch.key >= watch.end:
-            self._refuse(-1, "mvcc: watcher range is empty")
-        elif id_ is None:
-            self._refuse(-1, "mvcc: duplicate watch ID provided on the WatchStream")
+            self._refuse("mvcc: watcher range is empty")
+        elif (id_ := self._id(number(body, "watch_id"))) is None:
+            self._refuse("mvcc: duplicate watch ID provided on the WatchStream")
         else:
             watch.id = id_
             self.watches[id_] = watch
             self._send({"created": True}, id_)
+            if start <= reach:
+                watch.sync_at = self._host.sync_time(self, now)
+            else:
+                self._host.switchboard.add(watch)
 
-    def _refuse(self, id_: int, why: str) -> None:
-        self._send({"created": True, "canceled": True, "cancel_reason": why}, id_)
+    def _refuse(self, why: str) -> None:
+        self._send({"created": True, "canceled": True, "cancel_reason": why}, -1)
 
     def _id(self, wanted: int) -> int | None:
         if wanted:
@@ -193,27 +272,15 @@ class WatchStream(WatchHandle):
 
     # -- what is sent ----------------------------------------------------------------------------------------------
 
-    def deliver(self, changes: tuple[Change, ...], revision: int) -> None:
-        """Send what a revision brought to those that are up to date."""
-        if self.silent:
-            return
-        for watch in self.watches.values():
-            if watch.next == revision and watch.sync_at is None:
-                watch.next = revision + 1
-                self._send_events(watch, [c for c in changes if watch.wants(c)])
-
-    def catch_up(self) -> None:
-        """Send what was missed while nothing was sent, revision by revision."""
-        log = self._host.mvcc.log
-        reach = self._host.reach()
-        first = min((w.next for w in self.watches.values() if w.sync_at is None), default=reach + 1)
-        for revision in range(first, reach + 1):
-            self.deliver(log[revision], revision)
+    def deliver(self, watch: Watch, changes: list[Change], revision: int) -> None:
+        """Send what a revision brought to one of the watches."""
+        if self.held_at is None and revision >= watch.next:
+            self._send_events(watch, changes)
 
     def sync(self, now: float) -> None:
         """Rule 1: serve the watches that begin in the past, if their time has come."""
         for watch in list(self.watches.values()):
-            if watch.sync_at is not None and watch.sync_at <= now and not self.silent:
+            if watch.sync_at is not None and watch.sync_at <= now:
                 self._sync(watch, now)
 
     def _sync(self, watch: Watch, now: float) -> None:
@@ -223,7 +290,7 @@ class WatchStream(WatchHandle):
             body = {"canceled": True, "compact_revision": str(mvcc.compacted)}
             self._send(body, watch.id, revision=0)
             return
-        until = min(reach, self._batch_end(watch.next, reach))
+        until = min(reach, watch.next + BATCH - 1)
         events = [
             change
             for changes in mvcc.log[watch.next : until + 1]
@@ -231,36 +298,31 @@ class WatchStream(WatchHandle):
             if watch.wants(change)
         ]
         watch.next = max(watch.next, until + 1)
-        watch.sync_at = None if until >= reach else self._host.sync_time(self, now)
+        watch.sync_at = None
+        if until < reach:
+            watch.sync_at = self._host.sync_time(self, now)
+        else:
+            self._host.switchboard.add(watch)
         self._send_events(watch, events)
-
-    def _batch_end(self, first: int, reach: int) -> int:
-        return min(reach, first + BATCH - 1)
 
     def repeat(self, back: int) -> None:
         """Send the last `back` revisions again, as servers do that have bug #15271."""
         log, reach = self._host.mvcc.log, self._host.reach()
         for watch in self.watches.values():
             if watch.sync_at is None:
-                for revision in range(max(2, min(watch.next, reach + 1) - back), reach + 1):
+                for revision in range(max(2, reach + 1 - back), reach + 1):
                     self._send_events(watch, [c for c in log[revision] if watch.wants(c)])
 
     def progress(self, now: float, every: float) -> None:
         """Tell the watches that asked for it how far they are, when nothing came for long."""
         for watch in self.watches.values():
-            if watch.progress and watch.sync_at is None and now - watch.heard >= every:
+            if watch.progress and not self.silent and now - watch.heard >= every:
                 watch.heard = now
                 self._send({}, watch.id)
 
-    @property
-    def notifies(self) -> bool:
-        """True when one of the watches asked for progress messages."""
-        return any(watch.progress for watch in self.watches.values())
-
     def progress_times(self, every: float) -> list[float]:
         """Give when progress messages are due."""
-        watches = self.watches.values()
-        return [w.heard + every for w in watches if w.progress and w.sync_at is None]
+        return [w.heard + every for w in self.watches.values() if w.progress and not self.silent]
 
     def break_off(self, code: int, words: str) -> None:
         """End the stream with an error."""
@@ -312,7 +374,7 @@ def _pieces(shapes: list[Json], most: int) -> Iterable[tuple[list[Json], bool]]:
     piece: list[Json] = []
     size = 0
     for shape in shapes:
-        more = sum(len(part) for part in dump(shape)) * 3 // 4
+        more = len(dump(shape)) * 3 // 4
         if piece and size + more >= most:
             yield piece, False
             piece, size = [], 0
