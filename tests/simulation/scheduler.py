@@ -387,6 +387,7 @@ class Scheduler:
                 if self.steps > STEPS:
                     raise RuntimeError("the run does not come to an end")
             if not self._timers:
+                self.time = until
                 return False
             if self._timers[0][0] > until:
                 self.time = until
