@@ -18,7 +18,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--api", choices=("v3", "v2", "both"), default="both")
     parser.add_argument("--jobs", type=int, default=2, help="processes (2)")
     parser.add_argument("--json", metavar="FILE", help="write the sums there")
-    parser.add_argument("--trace", type=int, metavar="SEED", help="play this one, and print all of it")
+    parser.add_argument(
+        "--trace", type=int, metavar="SEED", help="play this one, and print all of it"
+    )
     return parser.parse_args()
 
 

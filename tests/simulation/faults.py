@@ -24,6 +24,7 @@ UNARY = (
     "reply lost",
     "reply reset",
     "reply late",
+    "reply slow",
     "write late",
     "answer cut",
     "answer half",
@@ -215,7 +216,9 @@ class Troublemaker:
     def _a_site(self) -> Site | None:
         """Give a program that runs; rather one that holds something."""
         running = [site for site in self.world.sites if site.is_up and not site.process.paused]
-        holding = {grant.process for line in self.world.record.lines.values() for grant in line.grants}
+        holding = {
+            grant.process for line in self.world.record.lines.values() for grant in line.grants
+        }
         holders = [site for site in running if site.process in holding]
         if holders and self.chance.random() < 0.7:
             running = holders
@@ -226,7 +229,10 @@ class Troublemaker:
         if site is not None:
             site.pause()
             self._count("process paused")
-            self._later(self.chance.choice((0.5, 1.5, 3.0)) * self.world.ttl * self.chance.random(), site.resume)
+            self._later(
+                self.chance.choice((0.5, 1.5, 3.0)) * self.world.ttl * self.chance.random(),
+                site.resume,
+            )
 
     def _kill(self) -> None:
         site = self._a_site()

@@ -94,14 +94,19 @@ class Host:
     def apply(self, request: Request) -> Answer:
         """Carry it out, now."""
         answer = self.member.answer(request, self.members.scheduler.time)
-        if self.member.kind(request) == "write":  # a renewal can only make the next deadline a later one
+        if (
+            self.member.kind(request) == "write"
+        ):  # a renewal can only make the next deadline a later one
             self.members.changed()
         return answer
 
     def fail(self, pipe: Pipe, request: Request, code: int = 0, words: str = "") -> None:
         """Say that nobody knows what has become of it."""
         if request.path.startswith("/v2"):
-            body = b'{"errorCode":300,"message":"Raft Internal Error","cause":"etcdserver: request timed out","index":0}'
+            body = (
+                b'{"errorCode":300,"message":"Raft Internal Error",'
+                b'"cause":"etcdserver: request timed out","index":0}'
+            )
             answer = Answer(500, {"Content-Type": "application/json"}, body)
         else:
             if not code:

@@ -10,6 +10,7 @@ What may happen to one request, by the weather (a probability for each)
     reply lost          carried out; silence
     reply reset         carried out; the connection is reset
     reply late          carried out; the answer takes seconds
+    reply slow          carried out; the answer takes nearly as long as anybody waits for it
     write late          carried out seconds later, whoever has sent it a second time meanwhile
     answer cut          the body stops in the middle, and the connection with it
     answer half         a proxy gives half of the body for a whole one
@@ -130,7 +131,9 @@ class Network:
         request = Request(action.method, action.path, action.body, action.headers)
         fate = self._fate(request, pipe)
         if (trace := self.scheduler.trace) is not None:
-            trace(f"{pipe.process} > m{pipe.host} #{pipe.number} {action.path} {action.body!r} {fate or ''}")
+            trace(
+                f"{pipe.process} > m{pipe.host} #{pipe.number} {action.path} {action.body!r} {fate or ''}"
+            )
         if fate == "request lost":
             pipe.silenced = True
         elif fate == "request reset":
@@ -200,14 +203,20 @@ class Network:
     def reply(self, pipe: Pipe, answer: Answer, fate: str = "") -> None:
         """Send an answer on its way; `fate` is what will befall it."""
         if (trace := self.scheduler.trace) is not None:
-            trace(f"m{pipe.host} > {pipe.process} #{pipe.number} {answer.status} {answer.body!r} {fate}")
+            trace(
+                f"m{pipe.host} > {pipe.process} #{pipe.number} {answer.status} {answer.body!r} {fate}"
+            )
         if fate == "reply lost":
             pipe.silenced = True
         elif fate == "reply reset":
             self.scheduler.after(self._trip(), self._reset, pipe)
         else:
-            late = self.chance.uniform(0.5, 9.0) if fate == "reply late" else self._trip()
-            self.scheduler.after(late, self._deliver, pipe, answer, fate)
+            self.scheduler.after(self._delay(fate), self._deliver, pipe, answer, fate)
+
+    def _delay(self, fate: str) -> float:
+        if fate == "reply late":
+            return self.chance.uniform(0.5, 9.0)
+        return self.chance.uniform(0.1, 0.95) if fate == "reply slow" else self._trip()
 
     def _deliver(self, pipe: Pipe, answer: Answer, fate: str) -> None:
         if pipe.closed or self._is_held(pipe, self._deliver, answer, fate):
@@ -308,7 +317,10 @@ class Network:
     def streams(self) -> list[Pipe]:
         """Give the streams that are open."""
         return [
-            pipe for pipes in self._open.values() for pipe in pipes.values() if pipe.handle is not None
+            pipe
+            for pipes in self._open.values()
+            for pipe in pipes.values()
+            if pipe.handle is not None
         ]
 
     def spoil(self, pipe: Pipe, how: str) -> None:

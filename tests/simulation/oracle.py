@@ -109,7 +109,9 @@ class OracleV2(Oracle):
 
     def _files(self) -> list[Fact]:
         return [
-            Fact(node.path[3:], node.value, node.created, node.modified, int(node.expire is not None))
+            Fact(
+                node.path[3:], node.value, node.created, node.modified, int(node.expire is not None)
+            )
             for node in self._cluster.v2.nodes()
             if not node.is_dir
         ]

@@ -64,7 +64,11 @@ _undo: list[tuple[Any, str, Any]] = []
 
 def put(owner: Any, name: str, replacement: Any) -> Any:
     """Replace what is there; give what was, and remember it."""
-    before = owner.__dict__.get(name, getattr(owner, name)) if isinstance(owner, type) else getattr(owner, name)
+    before = (
+        owner.__dict__.get(name, getattr(owner, name))
+        if isinstance(owner, type)
+        else getattr(owner, name)
+    )
     _undo.append((owner, name, before))
     _set(owner, name, replacement)
     return before
@@ -156,7 +160,9 @@ def no_second_read() -> None:
         blockers = {entry.key: entry for entry in self._rule.blockers(seen)}
         with self._store.watch(ctx, keys=set(blockers), own=seen.mine.key, quiet=10.0) as feed:
             self._way_is_free(feed, seen, blockers)
-        return self._store.standing(self.name, seen.mine, ctx, ahead=self._rule.ahead, beside=self.beside)
+        return self._store.standing(
+            self.name, seen.mine, ctx, ahead=self._rule.ahead, beside=self.beside
+        )
 
     put(Line, "_next", next_)
 

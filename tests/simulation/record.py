@@ -68,7 +68,9 @@ class Line:
             return True
         if self.kind == "rwlock":
             return all(wish.get("kind") == "read" for wish in wishes)
-        return self.kind == "semaphore" and sum(int(str(w["weight"])) for w in wishes) <= self.permits
+        return (
+            self.kind == "semaphore" and sum(int(str(w["weight"])) for w in wishes) <= self.permits
+        )
 
 
 def _readers(line: list[Fact]) -> list[Fact]:
@@ -171,7 +173,15 @@ class Record:
             fact = self.oracle.get(key)
             created = 0 if fact is None else fact.created
             grant = Grant(
-                line, site, world.scheduler.process_of(site), hold, key, created, token, wish, world.now
+                line,
+                site,
+                world.scheduler.process_of(site),
+                hold,
+                key,
+                created,
+                token,
+                wish,
+                world.now,
             )
             self.counts["acquired"] += 1
             self.note(f"GRANTED {grant}")
@@ -291,7 +301,9 @@ class Record:
             front[name] = world.now
         elif world.now > max(front[name], world.trouble_until, site.trouble_until) + line.bound:
             waited = world.now - front[name]
-            self.violation("liveness", f"{site.process} ({fact.key}) may go in since {waited:.1f} s")
+            self.violation(
+                "liveness", f"{site.process} ({fact.key}) may go in since {waited:.1f} s"
+            )
             front[name] = world.now
 
     def _check_gone(self, line: Line, grant: Grant) -> None:
@@ -299,7 +311,9 @@ class Record:
         assert grant.left is not None
         since = max(grant.left, world.trouble_until, grant.site.trouble_until)
         if world.now > since + line.bound + 2 * world.ttl and not grant.process.paused:
-            self.violation("orphan", f"{grant} left at {grant.left:.3f}, and its key is still there")
+            self.violation(
+                "orphan", f"{grant} left at {grant.left:.3f}, and its key is still there"
+            )
             del line.been_in[grant.key, grant.created]
 
     # -- elements ----------------------------------------------------------------------------------------------
@@ -321,7 +335,9 @@ class Record:
             if element.outcome == "refused":
                 self.violation("invented", f"{element.name} was refused, and is there, {where}")
             if ordered and element.token < highest:
-                self.violation("late write", f"{element.name} with {element.token} after {highest}, {where}")
+                self.violation(
+                    "late write", f"{element.name} with {element.token} after {highest}, {where}"
+                )
             highest = max(highest, element.token)
 
     def check_acknowledged(self, mine: list[Element], there: list[Element], where: str) -> None:
@@ -329,7 +345,9 @@ class Record:
         names = {element.name for element in there}
         for element in mine:
             if element.outcome == "acknowledged" and element.name not in names:
-                self.violation("lost", f"{element.name} was acknowledged, and is not there, {where}")
+                self.violation(
+                    "lost", f"{element.name} was acknowledged, and is not there, {where}"
+                )
 
     # -- the end -----------------------------------------------------------------------------------------------
 

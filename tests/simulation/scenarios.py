@@ -32,7 +32,9 @@ def _watched(actors: Maker, watchers: Maker) -> Play:
     def play(world: World, name: str) -> list[tuple[str, Part]]:
         chance = world.chance
         act, watch = actors(world, name), watchers(world, name)
-        return [(name, act)] * chance.randrange(2, 5) + [(f"{name} watch", watch)] * chance.randrange(1, 3)
+        return [(name, act)] * chance.randrange(2, 5) + [
+            (f"{name} watch", watch)
+        ] * chance.randrange(1, 3)
 
     return play
 

@@ -344,7 +344,10 @@ class Scheduler:
         """End it: only from the hub."""
         assert self.current is None
         process.dead = True
-        heard, sys.unraisablehook = sys.unraisablehook, lambda _: None  # finalizers find the doors shut, too
+        heard, sys.unraisablehook = (
+            sys.unraisablehook,
+            lambda _: None,
+        )  # finalizers find the doors shut, too
         self._ready = [task for task in self._ready if task.process is not process]
         process.backlog = []
         for task in process.tasks:
@@ -422,5 +425,3 @@ class Scheduler:
         for process in self.processes:
             for task in process.tasks:
                 yield f"{task!r} waits at\n{task.stack()}"
-
-

@@ -1,4 +1,4 @@
-"""The scheduler by itself: one run per seed, nothing of the machine's own time or threads, processes that stop and die."""
+"""The scheduler by itself: one run per seed, nothing of the machine's time or threads, processes that stop and die."""
 
 from __future__ import annotations
 
@@ -146,7 +146,9 @@ for api in ("v3", "v2"):
 def test_one_seed_is_one_run_to_the_byte_in_every_process() -> None:
     def run(hash_seed: str) -> subprocess.Popen[str]:
         environ = {**os.environ, "PYTHONHASHSEED": hash_seed}
-        return subprocess.Popen([sys.executable, "-c", _TRACE], env=environ, stdout=subprocess.PIPE, text=True)
+        return subprocess.Popen(
+            [sys.executable, "-c", _TRACE], env=environ, stdout=subprocess.PIPE, text=True
+        )
 
     runs = [run("1"), run("2")]
     said = [process.communicate()[0] for process in runs]

@@ -136,7 +136,9 @@ class SimWire:
     def __init__(self, network: Network, process: Process) -> None:
         self.network = network
         self.process = process
-        self._idle: dict[str, list[int]] = {}  # the epochs of the members' lives that they belong to
+        self._idle: dict[
+            str, list[int]
+        ] = {}  # the epochs of the members' lives that they belong to
 
     def exchange(
         self,

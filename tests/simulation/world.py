@@ -220,7 +220,7 @@ def surroundings(world: World) -> Iterator[None]:
         jitter = random.Random(scheduler.chance.getrandbits(64))
         stack.enter_context(mock.patch.object(tenacity.wait, "random", jitter))
         stack.enter_context(mock.patch.object(os, "getpid", pid))
-        stack.enter_context(mock.patch.object(socket, "gethostname", lambda: "sim"))
+        stack.enter_context(mock.patch.object(socket, "gethostname", return_value="sim"))
         for kept in ("_fork_aware", "_exit_hooks"):
             stack.enter_context(mock.patch.object(runtime, kept, weakref.WeakSet()))
         stack.callback(identity._process_id.cache_clear)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from etcd_recipes import Client, Context
+from etcd_recipes import Client, Contender, Context
 from etcd_recipes.core.errors import ContextError, RecipeError
 from tests.simulation.oracle import Fact, plain
 from tests.simulation.plays.locks import EXPECTED, Works, inside, visits
@@ -62,7 +62,7 @@ def observer(world: World, name: str) -> Part:
             while not world.over:
                 try:
                     for leader in client.election(name).observe(ctx=ctx):
-                        seen.append(leader and (leader.key, leader.token, leader.value))
+                        seen.append(_seen(leader))  # noqa: PERF401 (what was seen before an error counts)
                 except EXPECTED as error:
                     if isinstance(error, ContextError | RecipeError):
                         return
@@ -71,6 +71,10 @@ def observer(world: World, name: str) -> Part:
             world.record.note(f"{site.process} has seen {len(seen)} leaders of {name}")
 
     return part
+
+
+def _seen(leader: Contender | None) -> Leader | None:
+    return leader and (leader.key, leader.token, leader.value)
 
 
 def leaders(history: list[Fact], name: str) -> list[Leader | None]:
@@ -97,11 +101,12 @@ def _judge(world: World, name: str, seen: list[Leader | None]) -> None:
     there = leaders(world.record.oracle.history(f"{name}/"), name)
     if not seen:
         return
-    gapless = not world.history_was_lost
-    if gapless:
+    if not world.history_was_lost:
         runs = (there[at : at + len(seen)] for at in range(len(there) - len(seen) + 1))
         if seen not in list(runs):
-            world.record.violation("observer", f"{name}: saw {seen[:6]}..., which is no part of {there[:6]}...")
+            world.record.violation(
+                "observer", f"{name}: saw {seen[:6]}..., which is no part of {there[:6]}..."
+            )
     else:
         rest = iter(there)
         if not all(leader in rest for leader in seen):

@@ -122,7 +122,9 @@ def latch(world: World, name: str) -> Part:
     def part(site: Site, client: Client) -> None:
         number = 0
         while not world.over:
-            gate = gates.get(number) or gates.setdefault(number, _Latch(world, f"{name}.{number}", count))
+            gate = gates.get(number) or gates.setdefault(
+                number, _Latch(world, f"{name}.{number}", count)
+            )
             mine = client.latch(f"{name}.{number}", count=count)
             try:
                 world.sleep(world.chance.random() * (0.2 if world.calm else 3.0))
@@ -154,7 +156,9 @@ def double_barrier(world: World, name: str, parties: int) -> Part:
     def check_entered(mine: _Visit) -> None:
         same = [v for v in visits_of if v.round == mine.round]
         if len(same) > parties:
-            world.record.violation("round", f"{[v.who for v in same]} are in one round of {parties}")
+            world.record.violation(
+                "round", f"{[v.who for v in same]} are in one round of {parties}"
+            )
         gone = [v.who for v in same if v.through and v is not mine]
         if gone:
             world.record.violation("round", f"{gone} came out before {mine.who} had gone in")
@@ -182,7 +186,9 @@ def double_barrier(world: World, name: str, parties: int) -> Part:
             me.through = True
             behind = [v.who for v in visits_of if v.round == me.round and not v.left]
             if behind:
-                world.record.violation("round", f"{me.who} came out, and {behind} had not said that they leave")
+                world.record.violation(
+                    "round", f"{me.who} came out, and {behind} had not said that they leave"
+                )
             return True
 
         visits(site, visit)

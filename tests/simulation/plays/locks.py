@@ -1,4 +1,4 @@
-"""What is held one at a time or together: locks, read-write locks, semaphores, multi-locks; and what is written inside."""
+"""What is held: locks, read-write locks, semaphores, multi-locks; and what is written by those who are in."""
 
 from __future__ import annotations
 
@@ -18,10 +18,21 @@ from etcd_recipes.core.errors import (
 from etcd_recipes.core.v3.txn import Op
 from tests.simulation.oracle import Fact
 from tests.simulation.record import Element, Grant, Line
-from tests.simulation.scheduler import Process, SimEvent
+from tests.simulation.scheduler import SimEvent
 from tests.simulation.world import Part, Site, World
 
-__all__ = ["EXPECTED", "Outside", "Works", "how", "inside", "lock", "multi_lock", "rwlock", "semaphore", "visits"]
+__all__ = [
+    "EXPECTED",
+    "Outside",
+    "Works",
+    "how",
+    "inside",
+    "lock",
+    "multi_lock",
+    "rwlock",
+    "semaphore",
+    "visits",
+]
 
 EXPECTED = (ClusterError, ContextError, RecipeError, InvalidResponse, EmptyResponse)
 """What a caller has to expect when etcd and the network are not well; etcd's own refusals are not among it."""
@@ -145,7 +156,9 @@ def visits(site: Site, visit: Callable[[], bool]) -> None:
         if not world.over:
             world.sleep(world.chance.random() ** 2 * (1.0 if world.calm else 6.0))
     if calm_since and not had_luck and world.now - calm_since > 2 * world.ttl + 10.0:
-        world.record.violation("liveness", f"{process} had no luck in {world.now - calm_since:.1f} calm seconds")
+        world.record.violation(
+            "liveness", f"{process} had no luck in {world.now - calm_since:.1f} calm seconds"
+        )
 
 
 def how(world: World) -> dict[str, Any]:
@@ -170,7 +183,9 @@ def inside(
         entered = [(next(iter(lines.values())), hold.key, hold.token)]
     else:
         entered = [(lines[n], key, tokens[n]) for n, key in zip(tokens, hold.keys, strict=True)]
-    grants = [world.record.granted(site, line, hold, key, token, wish) for line, key, token in entered]
+    grants = [
+        world.record.granted(site, line, hold, key, token, wish) for line, key, token in entered
+    ]
     try:
         work(grants)
     except LockLost:
@@ -194,7 +209,11 @@ def lock(world: World, name: str) -> Part:
             if hold is None:
                 return False
             return inside(
-                site, {name: line}, hold, {}, lambda grants: work(client, grants[0], lambda: [hold.guard])
+                site,
+                {name: line},
+                hold,
+                {},
+                lambda grants: work(client, grants[0], lambda: [hold.guard]),
             )
 
         visits(site, visit)

@@ -56,24 +56,41 @@ class _Services:
                 self._missing.pop(each, None)
                 return
             # A copy of a request may have made it anew, late; the keeper of the session takes it away.
-            since = max(self._missing.setdefault(each, world.now), world.trouble_until, each.site.trouble_until)
+            since = max(
+                self._missing.setdefault(each, world.now),
+                world.trouble_until,
+                each.site.trouble_until,
+            )
             if world.now > since + world.ttl + BOUND:
-                world.record.violation("registration", f"{each.key} was closed, and is there since {since:.1f}")
+                world.record.violation(
+                    "registration", f"{each.key} was closed, and is there since {since:.1f}"
+                )
                 self._missing[each] = world.now
             return
         if mine or each.process.dead or each.process.paused:
             self._missing.pop(each, None)
             return
         since = self._missing.setdefault(each, world.now)
-        if world.now > max(since, world.trouble_until, each.site.trouble_until) + 2 * world.ttl + BOUND:
-            world.record.violation("registration", f"{each.key} of {each.process} has not come back since {since:.1f}")
+        if (
+            world.now
+            > max(since, world.trouble_until, each.site.trouble_until) + 2 * world.ttl + BOUND
+        ):
+            world.record.violation(
+                "registration", f"{each.key} of {each.process} has not come back since {since:.1f}"
+            )
             self._missing[each] = world.now
 
     def _judge(self) -> None:
         for each in self.known:
             fact = self.world.record.oracle.get(each.key)
-            if each.closed is not None and fact is not None and wish_of(fact).get("owner") == each.owner:
-                self.world.record.violation("registration", f"{each.key} was closed, and is there at the end")
+            if (
+                each.closed is not None
+                and fact is not None
+                and wish_of(fact).get("owner") == each.owner
+            ):
+                self.world.record.violation(
+                    "registration", f"{each.key} was closed, and is there at the end"
+                )
 
 
 def registrar(world: World, name: str) -> Part:
@@ -124,7 +141,9 @@ def follower(world: World, name: str) -> Part:
                 continue
             first = [_content(instance) for instance in view.instances]
             events = view.events(timeout=world.stops_at - world.now + 2.0)
-            world.record.judges.append(lambda seen=seen, first=first: _judge(world, name, first, seen))
+            world.record.judges.append(
+                lambda seen=seen, first=first: _judge(world, name, first, seen)
+            )
             try:
                 for event in events:
                     instance = event.new or event.old
@@ -156,7 +175,9 @@ def _check_converged(world: World, name: str, view: object) -> None:
     there = {fact.key[len(prefix) :] for fact in world.record.oracle.below(prefix)}
     recent = {f.key[len(prefix) :] for f in world.record.oracle.history(prefix) if f.modified > old}
     if wrong := (shown ^ there) - recent:
-        world.record.violation("view", f"{name}: shows {sorted(shown)}, there are {sorted(there)}: {wrong}")
+        world.record.violation(
+            "view", f"{name}: shows {sorted(shown)}, there are {sorted(there)}: {wrong}"
+        )
 
 
 def _judge(world: World, name: str, first: list[str], seen: list[tuple[str, str | None]]) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 from etcd_recipes import Client
-from etcd_recipes.core.errors import Compacted, ContextError, EtcdRecipesError, EventIndexCleared
+from etcd_recipes.core.errors import ContextError, HistoryLost
 from etcd_recipes.core.v3.txn import Op
 from tests.simulation.oracle import Fact
 from tests.simulation.plays.locks import EXPECTED
-from tests.simulation.record import Element
+from tests.simulation.record import BOUND, Element
 from tests.simulation.world import Part, Site, World
 
 __all__ = ["watcher", "writer"]
@@ -70,75 +72,81 @@ def writer(world: World, name: str) -> Part:
     return part
 
 
+@dataclass(eq=False)
+class _Log:
+    """One watch's events, to be compared with the history from where it began (0: from the first of them)."""
+
+    world: World
+    prefix: str
+    begun: int
+    seen: list[tuple[int, str]] = field(default_factory=list)
+    complete_until: int = 0  # the revision that it must have come to
+
+    def __post_init__(self) -> None:
+        self.world.record.judges.append(self.judge)
+
+    def end(self) -> None:
+        """Hear that the watch went on to the end: what was there for long must have come."""
+        self.complete_until = self.world.revision_of(self.world.now - BOUND)
+
+    def judge(self) -> None:
+        begun = self.begun or (self.seen[0][0] if self.seen else 1 << 62)
+        history = self.world.record.oracle.history(self.prefix)
+        there = [(fact.modified, str(fact.value)) for fact in history if fact.modified >= begun]
+        due = [event for event in there if event[0] <= self.complete_until]
+        if self.seen != there[: len(self.seen)]:
+            wrong = next(i for i, e in enumerate(self.seen) if i >= len(there) or e != there[i])
+            self._tell(
+                f"event {wrong} is {self.seen[wrong:][:3]}, and there was {there[wrong:][:3]}"
+            )
+        elif len(due) > len(self.seen):
+            self._tell(f"{due[len(self.seen) :][:3]} did not come")
+
+    def _tell(self, words: str) -> None:
+        self.world.record.violation("watch", f"{self.prefix} from {self.begun}: {words}")
+
+
 def watcher(world: World, name: str) -> Part:
     """Watch all that is written below a prefix; begin again where etcd says so."""
-    prefix = f"{name}/"
+    watch = _watch_v2 if world.api == "v2" else _watch_v3
 
-    def on_v3(site: Site, client: Client) -> None:
+    def part(site: Site, client: Client) -> None:
         start = 0
         while not world.over:
-            log: list[tuple[int, str]] = []
             try:
-                with client.v3.watch(prefix, prefix=True, start_revision=start, timeout=10.0) as watch:
-                    begun = watch.revision + 1
-                    world.record.judges.append(_Log(world, prefix, begun, log))
-                    while not world.over:
-                        try:
-                            event = watch.next(timeout=1.0)
-                        except ContextError:
-                            continue
-                        log.append((event.kv.mod_revision, event.kv.text))
-            except Compacted as error:
+                watch(world, client, name, start)
+            except HistoryLost as error:
                 start = error.resume_from
-                world.record.counts["watches compacted"] += 1
+                world.record.counts["watches whose history was lost"] += 1
             except EXPECTED:
                 start = 0
                 world.sleep(0.2)
 
-    def on_v2(site: Site, client: Client) -> None:
-        after = 0
+    return part
+
+
+def _watch_v3(world: World, client: Client, name: str, start: int) -> None:
+    prefix = f"{name}/"
+    with client.v3.watch(prefix, prefix=True, start_revision=start, timeout=10.0) as watch:
+        log = _Log(world, prefix, watch.revision + 1)
         while not world.over:
-            log: list[tuple[int, str]] = []
-            watch = client.v2.keys.watcher(name, after_index=after, recursive=True)
-            begun = after + 1 if after else 0
             try:
-                world.record.judges.append(_Log(world, prefix, begun, log))
-                while not world.over:
-                    try:
-                        event = watch.next(timeout=1.0)
-                    except ContextError:
-                        continue
-                    log.append((event.node.modified_index, str(event.node.value)))
-            except EventIndexCleared as error:
-                after = error.resume_from
-                world.record.counts["watches cleared"] += 1
-            except EtcdRecipesError:
-                after = 0
-                world.sleep(0.2)
-            finally:
-                watch.close()
-
-    return on_v2 if world.api == "v2" else on_v3
+                event = watch.next(timeout=1.0)
+            except ContextError:
+                continue
+            log.seen.append((event.kv.mod_revision, event.kv.text))
+        log.end()
 
 
-class _Log:
-    """One watch's events, to be compared with the history from where it began."""
-
-    def __init__(
-        self, world: World, prefix: str, begun: int, log: list[tuple[int, str]]
-    ) -> None:
-        self._world, self._prefix, self._begun, self._log = world, prefix, begun, log
-
-    def __call__(self) -> None:
-        log = self._log
-        if not log:
-            return
-        begun = self._begun or log[0][0]
-        history = self._world.record.oracle.history(self._prefix)
-        there = [(fact.modified, str(fact.value)) for fact in history if fact.modified >= begun]
-        if log != there[: len(log)]:
-            wrong = next(i for i in range(len(log)) if i >= len(there) or log[i] != there[i])
-            self._world.record.violation(
-                "watch", f"{self._prefix} from {begun}: event {wrong} is {log[wrong : wrong + 3]}, "
-                f"and there was {there[wrong : wrong + 3]}"
-            )  # fmt: skip
+def _watch_v2(world: World, client: Client, name: str, start: int) -> None:
+    watch = client.v2.keys.watcher(name, after_index=start, recursive=True)
+    log = _Log(world, f"{name}/", start + 1 if start else 0)
+    try:
+        while not world.over:
+            try:
+                event = watch.next(timeout=1.0)
+            except ContextError:
+                continue
+            log.seen.append((event.node.modified_index, str(event.node.value)))
+    finally:
+        watch.close()
