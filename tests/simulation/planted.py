@@ -145,12 +145,6 @@ def a_new_place_for_each_join() -> None:
     variants.a_new_place_for_each_join()
 
 
-@bug("liveness", "orphan")
-def stays_in_line_when_cancelled() -> None:
-    """A wait that was given up leaves its key where it is."""
-    variants.stays_in_line_when_cancelled()
-
-
 @bug("liveness")
 def no_second_read() -> None:
     """Watches from now on, and does not look at what happened before the watch was there."""
