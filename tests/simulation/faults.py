@@ -49,6 +49,7 @@ class Troublemaker:
             (0.6, self._no_quorum),
             (1.0, self._election),
             (2.0, self._cut_process),
+            (2.0, self._last_word),
             (2.0, self._compact),
             (3.0, self._streams),
             (3.0, self._pause),
@@ -116,6 +117,28 @@ class Troublemaker:
                 network.mend(process, host)
 
         self._later(lasts, mend)
+
+    def _last_word(self) -> None:
+        """Answer a renewal at the last moment, and let nothing follow."""
+        site, world = self._a_site(), self.world
+        if site is None:
+            return
+        process, lasts = site.process, world.ttl * self.chance.uniform(1.0, 2.0)
+        site.trouble_until = max(site.trouble_until, world.now + world.ttl + lasts + 14.0)
+        self._count("last word")
+
+        def cut() -> None:
+            if world.calm or process.dead:
+                return
+            for host in world.members.hosts:
+                world.network.cut(process, host.number)
+            self._later(lasts, mend)
+
+        def mend() -> None:
+            for host in world.members.hosts:
+                world.network.mend(process, host.number)
+
+        world.network.let_it_be_the_last(process, cut)
 
     def _streams(self) -> None:
         network = self.world.network

@@ -22,7 +22,7 @@ And to one stream: silent; ended without a word; cut in the middle of a message;
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from etcd_recipes.core.http.action import Action
@@ -73,6 +73,7 @@ class Network:
         self._pipes = 0
         self._pace = 0.0004 + self.chance.random() ** 3 * 0.01
         self._open: dict[int, dict[int, Pipe]] = {}  # by process: its pipes, by number
+        self._last_words: dict[int, Callable[[], None]] = {}  # by process: what comes after it
         members.network = self
 
     # -- who is where ----------------------------------------------------------------------------------------
@@ -146,6 +147,10 @@ class Network:
             self.scheduler.after(self._trip(), self._arrive, pipe, request, fate)
 
     def _fate(self, request: Request, pipe: Pipe) -> str:
+        number = pipe.process.number
+        if number in self._last_words and renews(request):
+            self.scheduler.after(1.2, self._last_words.pop(number))
+            return "reply slow"
         weather = self.weather
         if not weather.rough or self.chance.random() >= weather.rough:
             return ""
@@ -312,6 +317,10 @@ class Network:
             for host in self.members.hosts:
                 self.mend(process, host.number)
 
+    def let_it_be_the_last(self, process: Process, then: Callable[[], None]) -> None:
+        """Have the answer to the next renewal of a process take long, and then call `then`, to cut it off."""
+        self._last_words[process.number] = then
+
     # -- mishaps of streams ----------------------------------------------------------------------------------
 
     def streams(self) -> list[Pipe]:
@@ -335,3 +344,8 @@ class Network:
                 self._in_order(pipe, self._stream_piece, b'{"result":{"header":{"clus')
             self._in_order(pipe, self._stream_end, how != "ended")
             pipe.silenced = True
+
+
+def renews(request: Request) -> bool:
+    """Tell whether a request renews a lease, or a key."""
+    return request.path.endswith("keepalive") or b"refresh=true" in request.body

@@ -45,8 +45,8 @@ class Oracle(ABC):
         """Give what is below a prefix, the oldest first."""
 
     @abstractmethod
-    def take(self, fact: Fact, *, lease: bool) -> set[str]:
-        """Delete a key, or end its lease; give the keys that are gone."""
+    def take(self, fact: Fact, *, lease: bool) -> list[Fact]:
+        """Delete a key, or end its lease; give what is gone."""
 
     @abstractmethod
     def history(self, prefix: str) -> list[Fact]:
@@ -75,17 +75,17 @@ class OracleV3(Oracle):
             found.append(Fact(order[at].decode(), kv.value.decode(), kv.create, kv.mod, kv.lease))
         return sorted(found, key=lambda fact: fact.created)
 
-    def take(self, fact: Fact, *, lease: bool) -> set[str]:
+    def take(self, fact: Fact, *, lease: bool) -> list[Fact]:
         cluster = self._cluster
         if lease:
-            keys = {key.decode() for key, kv in cluster.keys().items() if kv.lease == fact.lease}
+            gone = [each for each in self.below("") if each.lease == fact.lease]
             cluster.revoke(fact.lease)
-            return keys
+            return gone
         cluster.lessor.attach(fact.key.encode(), 0)
         cluster.mvcc.delete(fact.key.encode(), b"")
         cluster.mvcc.commit()
         cluster.publish()
-        return {fact.key}
+        return [fact]
 
     def history(self, prefix: str) -> list[Fact]:
         raw = prefix.encode()
@@ -123,11 +123,11 @@ class OracleV2(Oracle):
         found = [fact for fact in self._files() if fact.key.startswith(prefix)]
         return sorted(found, key=lambda fact: fact.created)
 
-    def take(self, fact: Fact, *, lease: bool) -> set[str]:
+    def take(self, fact: Fact, *, lease: bool) -> list[Fact]:
         store, now = self._cluster.v2, self._cluster.now
         store.delete(f"/1/{fact.key}", is_dir=False, recursive=False, now=now)
         self._cluster.publish_v2()
-        return {fact.key}
+        return [fact]
 
     def history(self, prefix: str) -> list[Fact]:
         facts = []

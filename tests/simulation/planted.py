@@ -226,7 +226,7 @@ def no_revision_guard() -> None:
     put(Assembly, "_is_new", is_new)
 
 
-@bug("liveness")
+@bug("liveness", "view", plays=("registry",))
 def no_hasleader() -> None:
     """Does not ask for a leader, so a member that is cut off keeps its silence."""
     put(requests, "REQUIRE_LEADER", {})

@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from etcd_recipes.core.store import Entry
 from tests.simulation.oracle import Fact, Oracle, OracleV2, OracleV3, wish_of
 from tests.simulation.scheduler import Process
 
@@ -126,6 +127,7 @@ class Record:
         self.counts: Counter[str] = Counter()
         self.lines: dict[str, Line] = {}
         self.elements: dict[str, Element] = {}
+        self.taken: dict[tuple[str, int], int] = {}  # by operators: incarnations of keys, and when
         self.judges: list[Callable[[], None]] = []
         self.kept: list[str] = []  # prefixes of what may be there at the end
         self._patrolling = False
@@ -170,8 +172,7 @@ class Record:
         """Hear that somebody has gone in: checks fifo, promise and tokens, and all that `look` checks."""
         world = self.world
         with self.aside():
-            fact = self.oracle.get(key)
-            created = 0 if fact is None else fact.created
+            created = _entry(hold, key).created
             grant = Grant(
                 line,
                 site,
@@ -183,9 +184,11 @@ class Record:
                 wish,
                 world.now,
             )
+            # Whom an operator robs after his place was confirmed (at the token's revision) cannot know yet.
+            grant.robbed = self.taken.get((key, created), 0) > token
             self.counts["acquired"] += 1
             self.note(f"GRANTED {grant}")
-            if grant.believes():
+            if grant.believes() and not grant.robbed:
                 self._check_entry(grant)
             grant.promised = world.now + hold.remaining()
             line.grants.append(grant)
@@ -197,7 +200,7 @@ class Record:
         line = grant.line
         below = self._standing(line)
         inside = [(fact.key, fact.created) for fact in line.admitted(below)]
-        if grant.created and (grant.key, grant.created) not in inside:
+        if (grant.key, grant.created) not in inside:
             self.violation("fifo", f"{grant} went in past {[fact.key for fact in below[:3]]}")
         for other in line.ghosts:
             if other.promised > self.world.now and not line.may([other.wish, grant.wish]):
@@ -231,9 +234,11 @@ class Record:
     def take(self, fact: Fact, *, lease: bool) -> None:
         """Be the operator who takes a key, or the lease under it and all that rests on it."""
         keys = self.oracle.take(fact, lease=lease)
+        for taken in keys:
+            self.taken[taken.key, taken.created] = self.oracle.revision
         for line in self.lines.values():
             for grant in line.grants:
-                grant.robbed = grant.robbed or grant.key in keys
+                grant.robbed = grant.robbed or (grant.key, grant.created) in self.taken
         self.look()
 
     def died(self, process: Process) -> None:
@@ -257,7 +262,7 @@ class Record:
         believers = [grant for grant in line.grants if grant.believes() and not grant.robbed]
         for grant in believers:
             fact = self.oracle.get(grant.key)
-            if fact is None or (grant.created and fact.created != grant.created):
+            if fact is None or fact.created != grant.created:
                 self.violation("belief", f"{grant} believes to hold a key that is not there")
                 grant.robbed = True
         if not line.may([grant.wish for grant in believers]):
@@ -360,3 +365,10 @@ class Record:
         for fact in self.oracle.below(""):
             if not any(fact.key.startswith(prefix) for prefix in self.kept):
                 self.violation("orphan", f"{fact.key} = {fact.value!r} was left behind")
+
+
+def _entry(hold: Any, key: str) -> Entry:
+    """Give what a hold, or one of several held together, stands on."""
+    holds = getattr(hold, "_holds", (hold,))
+    entry: Entry = next(each._entry for each in holds if each.key == key)
+    return entry

@@ -132,6 +132,7 @@ class World:
         self.over = False
         self.trouble_until = self.began + 3.0  # for everybody
         self.sites: list[Site] = []
+        self.shared: dict[str, object] = {}  # what the parts of one play have together
         self.site_of: dict[int, Site] = {}
         self.history_was_lost = False  # by a compaction, or on v2 by a thousand events
         self._revisions: list[tuple[float, int]] = []
