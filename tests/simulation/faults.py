@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tests.simulation.members import Host
+from tests.simulation.network import KEEP_ALIVE
 
 if TYPE_CHECKING:
     from tests.simulation.world import Site, World
@@ -148,8 +149,9 @@ class Troublemaker:
         how = self.chance.choice(STREAMS)
         for pipe in self.chance.sample(streams, self.chance.randrange(1, 1 + len(streams))):
             network.spoil(pipe, how)
-        if how == "silent":
+        if how in ("silent", "repeats"):  # on v2 nothing is repeated: those are silent, too
             self.world.trouble(14.0)
+            self.world.silent_until = self.world.now + KEEP_ALIVE
 
     # -- the members -------------------------------------------------------------------------------------------
 

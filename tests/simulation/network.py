@@ -37,6 +37,10 @@ SYN = (1.0, 3.0, 7.0, 15.0)
 """Seconds after which a connection that does not come about is tried again by the system."""
 
 
+KEEP_ALIVE = 19.0
+"""Seconds of silence after which the system finds that nobody is at the other end (see `core.http.connection`)."""
+
+
 class Weather:
     """How often each mishap befalls a request or a stream; all zero is a fine day."""
 
@@ -321,6 +325,11 @@ class Network:
         """Have the answer to the next renewal of a process take long, and then call `then`, to cut it off."""
         self._last_words[process.number] = then
 
+    def forget(self, pipe: Pipe) -> None:
+        """Be a firewall that has forgotten a connection: nothing comes through, until the system finds out."""
+        pipe.silenced = True
+        self.scheduler.after(KEEP_ALIVE, self._reset, pipe)
+
     # -- mishaps of streams ----------------------------------------------------------------------------------
 
     def streams(self) -> list[Pipe]:
@@ -336,7 +345,7 @@ class Network:
         """Do to a stream what the last line of the module's docstring lists."""
         self.faults[f"stream {how}"] += 1
         if how == "silent" or (how == "repeats" and not hasattr(pipe.handle, "repeat")):
-            pipe.silenced = True
+            self.forget(pipe)
         elif how == "repeats":
             pipe.handle.repeat(self.chance.randrange(1, 60))
         else:

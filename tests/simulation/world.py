@@ -131,6 +131,7 @@ class World:
         self.calm = False
         self.over = False
         self.trouble_until = self.began + 3.0  # for everybody
+        self.silent_until = 0.0  # some streams are, until the system finds out
         self.sites: list[Site] = []
         self.shared: dict[str, object] = {}  # what the parts of one play have together
         self.site_of: dict[int, Site] = {}

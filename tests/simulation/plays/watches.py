@@ -87,7 +87,8 @@ class _Log:
 
     def end(self) -> None:
         """Hear that the watch went on to the end: what was there for long must have come."""
-        self.complete_until = self.world.revision_of(self.world.now - BOUND)
+        if self.world.now > self.world.silent_until + 2 * BOUND:
+            self.complete_until = self.world.revision_of(self.world.now - BOUND)
 
     def judge(self) -> None:
         begun = self.begun or (self.seen[0][0] if self.seen else 1 << 62)
