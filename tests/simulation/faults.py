@@ -55,7 +55,7 @@ class Troublemaker:
             (3.0, self._streams),
             (3.0, self._pause),
             (2.0, self._kill),
-            (1.0, self._rob),
+            (2.0, self._rob),
             (1.0, self._stale),
         ]
         luck = self.chance.random()
