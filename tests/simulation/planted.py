@@ -107,7 +107,7 @@ def no_fence() -> None:
     put(Fence, "writing", writing)
 
 
-@bug("late write")
+@bug("late write", seed=10)
 def no_guard() -> None:
     """A write to etcd is guarded by nothing."""
     put(Hold, "guard", property(lambda self: Guard("nobody", 0)))
@@ -122,7 +122,7 @@ def no_own_key_check() -> None:
     variants.no_look_at_the_own_place()
 
 
-@bug("belief", "exclusion", "fifo", "watch")
+@bug("belief", "exclusion", "fifo", "watch", seed=2)
 def release_by_name() -> None:
     """Deletes whatever stands at the key."""
     variants.releases_by_name()
@@ -139,13 +139,13 @@ def rank_by_count() -> None:
     put(contenders.PERMITS, "blockers", blockers)
 
 
-@bug("liveness", "orphan")
+@bug("liveness", "orphan", seed=2)
 def a_new_place_for_each_join() -> None:
     """A join that is repeated takes a new place, behind the one that it took unawares."""
     variants.a_new_place_for_each_join()
 
 
-@bug("liveness")
+@bug("liveness", seed=2)
 def no_second_read() -> None:
     """Watches from now on, and does not look at what happened before the watch was there."""
 
@@ -164,7 +164,7 @@ def no_second_read() -> None:
 # -- the clock ---------------------------------------------------------------------------------------------------
 
 
-@bug("belief", "exclusion", "promise")
+@bug("belief", "exclusion", "promise", seed=2)
 def deadline_from_the_reply() -> None:
     """Believes that the lease began when it heard of it."""
     variants.counts_the_ttl_from_the_reply()
@@ -214,7 +214,7 @@ def line_splitting_watch() -> None:
     put(Frames, "feed", feed)
 
 
-@bug("watch", plays=("keys",))
+@bug("watch", plays=("keys",), seed=4)
 def no_revision_guard() -> None:
     """Delivers what a server repeats."""
 
@@ -226,13 +226,13 @@ def no_revision_guard() -> None:
     put(Assembly, "_is_new", is_new)
 
 
-@bug("liveness", "view", plays=("registry",))
+@bug("liveness", "view", plays=("registry",), seed=2)
 def no_hasleader() -> None:
     """Does not ask for a leader, so a member that is cut off keeps its silence."""
     put(requests, "REQUIRE_LEADER", {})
 
 
-@bug("foreign error")
+@bug("foreign error", seed=14)
 def code_2_is_final() -> None:
     """Takes etcd's "context deadline exceeded" for a refusal."""
     before = put(replies, "_in_doubt", lambda error: error.code != 2 and before(error))
