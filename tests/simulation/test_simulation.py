@@ -29,7 +29,7 @@ def test_every_planted_bug_is_caught(name: str) -> None:
 
 @pytest.mark.parametrize("old", REGRESSIONS, ids=lambda old: old.name)
 def test_what_a_seed_has_found_stays_mended(old: Regression) -> None:
-    world = World(old.seed, api=old.api, plays=old.plays)
+    world = World(old.seed, api=old.api, plays=old.plays, seconds=old.seconds)
     assert world.run(populate).violations == []
 
 
