@@ -13,7 +13,7 @@ NEEDS := import sys; sys.exit(sys.version_info < (3, 11))
 COMPILED := PYTHONDONTWRITEBYTECODE=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak matrix torture fuzz lint docs bench clean
+.PHONY: help demo test soak matrix simulation torture fuzz lint docs bench clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -36,6 +36,9 @@ fuzz: .venv/.dev  ## a search for input that hurts a parser: ARGS='--seconds 600
 
 torture: .venv/.dev  ## every recipe on three members, while everything goes wrong: 90 s, or ARGS='--minutes 10'
 	@$(COMPILED) $(BIN)/python -m tests.torture $(ARGS)
+
+simulation: .venv/.dev  ## the client in virtual time, under faults drawn from seeds: ARGS='--seeds 1000'
+	@$(COMPILED) $(BIN)/python -m tests.simulation $(ARGS)
 
 lint: .venv/.dev  ## style, types, and the rules between the floors
 	@$(BIN)/ruff check .

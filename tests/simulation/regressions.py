@@ -1,0 +1,38 @@
+"""Seeds that have found something, each played again by the tests: name, seed, store, and what it found.
+
+A seed means another run when plays or faults change: who changes them takes the mend out, and looks for a seed
+that finds it again. So each finding has a direct test, too: the first one in tests/v2/test_replies.py.
+
+Found by a stream that stayed silent (seed 300 on v3, as it was then), and kept by tests that need no seed: a watch
+whose connection was forgotten by the network waited for ever (tests/core/http/test_connection.py,
+tests/v3/test_forgotten_connection.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["REGRESSIONS", "Regression"]
+
+
+@dataclass(frozen=True, slots=True)
+class Regression:
+    """A seed, and what was wrong when it was found; it has to pass."""
+
+    name: str
+    seed: int
+    api: str
+    found: str
+    plays: tuple[str, ...] = ()
+    seconds: float = 60.0
+
+
+REGRESSIONS: tuple[Regression, ...] = (
+    Regression(
+        "half an answer to a write on v2",
+        0,
+        "v2",
+        "a write whose 201 was cut short by a proxy was said to have had no effect",
+        ("keys",),
+    ),
+)
