@@ -169,8 +169,8 @@ class _Actor:
             pass  # nobody listens any more
 
 
-def nursery(place: int) -> None:
-    """Fork an actor for each descriptor that comes over the socket `place`, and answer with its pid.
+def nursery(place: int, actor: Callable[[socket.socket], Any] = _Actor) -> None:
+    """Fork an `actor` for each descriptor that comes over the socket `place`, and answer with its pid.
 
     A client of each kind is made first, so that everything it needs is imported.
 
@@ -184,7 +184,7 @@ def nursery(place: int) -> None:
             (descriptor,) = message[1]
             if not (pid := os.fork()):
                 parent.close()
-                _Actor(socket.socket(fileno=descriptor)).serve()
+                actor(socket.socket(fileno=descriptor)).serve()
                 return  # to the end of the interpreter, as any program does
             os.close(descriptor)
             parent.sendall(pid.to_bytes(8, "big"))

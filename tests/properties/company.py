@@ -70,19 +70,24 @@ class Actor:
 
 
 class Company:
-    """All actors of a test session; to be closed."""
+    """All actors of a test session; to be closed. `module` is the program of their nursery."""
 
-    def __init__(self) -> None:
+    def __init__(self, module: str = "tests.properties.actor", **environment: str) -> None:
         self._nursery, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.properties.actor", str(theirs.fileno())],
+                [sys.executable, "-m", module, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 cwd=ROOT,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
             )
         self._lock = threading.Lock()
         self._actors: list[Actor] = []
+
+    @property
+    def pid(self) -> int:
+        """The id of the nursery."""
+        return self._process.pid
 
     def actor(self, variant: str | None = None) -> Actor:
         """Start an actor: of the sound library, or of a broken variant."""
