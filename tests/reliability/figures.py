@@ -183,8 +183,7 @@ def _holders(axis: Axis, run: Run, top: float) -> tuple[list[str], float]:
         y = top + number * high
         parts.append(label(y + 12, f"worker {slot}"))
         parts.append(line(LEFT, y + 8, RIGHT, y + 8, stroke_opacity="0.1"))
-        for holding in holdings:
-            parts.append(_hold(axis, holding, y))
+        parts += [_hold(axis, holding, y) for holding in holdings]
     return parts, top + max(1, len(by_slot)) * high
 
 

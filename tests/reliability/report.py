@@ -119,15 +119,17 @@ def run_of(result: Result) -> Run:
     The close-up is about somebody who was still busy inside when the next one came in, for that is what
     fencing is for: of all those the one with the most going on around it. Without any, about the longest hold.
     """
-    late = [holding for holding in result.holdings if _overtaken(holding, result.holdings)]
-    candidates = late or sorted(result.holdings, key=lambda h: h.start - h.stop)[:1]
+    whole = {holding.line for holding in result.holdings if holding.end == "released"}
+    holdings = tuple(holding for holding in result.holdings if holding.line in whole)
+    late = [holding for holding in holdings if _overtaken(holding, holdings)]
+    candidates = late or sorted(holdings, key=lambda h: h.start - h.stop)[:1]
     if not candidates:
         return Run(result, 0.0, CLOSE_UP, "")
     chosen = max(candidates, key=lambda h: (len(_kinds(result.faults, *_around(h))), -h.start))
     since, until = _around(chosen)
     shown = tuple(
         each
-        for each in result.holdings
+        for each in holdings
         if each.line == chosen.line and each.start < until and each.stop > since
     )
     return Run(replace(result, holdings=shown), since, until, chosen.line)

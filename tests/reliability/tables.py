@@ -1,0 +1,418 @@
+"""The tables of the report, in Markdown: pure functions of its figures, one for each part of the page.
+
+Rules of this file
+* A figure that was not measured is said to be so; nothing is left out because it looks bad.
+* Both servers side by side, wherever there is something to compare.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from statistics import median
+
+from tests.reliability.report import Report, Run, Simulation
+from tests.torture.result import Check, Operations, Result
+
+__all__ = ["PARTS", "is_green"]
+
+NOTHING = "Not measured yet."
+
+PARTS: dict[str, Callable[[Report], str]] = {}
+
+WRITES = ("register", "outside")
+"""The checks that compare what was written with what was acknowledged."""
+
+ASKED = {
+    "register": "writes to the fenced registers in etcd: none lost, invented or doubled",
+    "outside": "the same for a database table and a file that check tokens",
+    "tokens of writes": "what the fences let in came in the order of tokens",
+    "linearizable": "the registers are linearizable, unknown outcomes kept open",
+    "exclusion": "nobody went in while somebody else was promised to be alone",
+    "notice": "whoever lost a hold could know it before the next one went in",
+    "tokens": "of two that exclude each other, the later one has the greater token",
+    "watchers": "each watcher's log is the server's history: no gap, no repeat, no going back",
+    "observers": "leaders are seen in their order",
+    "double barrier": "nobody is in before all have come, nor out before all leave",
+    "barrier": "nobody passes a barrier that is closed",
+    "latch": "nobody passes a latch before all have counted down",
+    "registry": "views show who is there, and only those, within 10 s of the healing",
+    "liveness": "after the healing everybody gets in, through, and elected in time",
+    "members": "all members have the same at the end",
+    "no crash": "no worker ended by an error that is not the library's",
+}
+
+
+def part(name: str) -> Callable[[Callable[[Report], str]], Callable[[Report], str]]:
+    def register(write: Callable[[Report], str]) -> Callable[[Report], str]:
+        PARTS[name] = write
+        return write
+
+    return register
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    lines = [list(head), *([str(cell) for cell in row] for row in rows)]
+    lines.insert(1, ["---"] * len(lines[0]))
+    return "\n".join(f"| {' | '.join(row)} |" for row in lines)
+
+
+def picture(name: str) -> str:
+    return f"```{{raw}} html\n:file: {name}\n```"
+
+
+def count(number: float) -> str:
+    return f"{number:,.0f}"
+
+
+def check_of(result: Result, name: str) -> Check:
+    return next(check for check in result.checks if check.name == name)
+
+
+def held(check: Check, words: str) -> str:
+    return words if check.held else f"**no**: {check.found[0] if check.found else check.name}"
+
+
+# -- in short ----------------------------------------------------------------------------------------------------
+
+
+def is_green(report: Report) -> Iterator[str]:
+    """Give what is not as it has to be, in words; nothing, if all verdicts are good."""
+    for run in report.torture:
+        result, who = run.result, f"torture, etcd {run.result.etcd}"
+        if result.verdict != "passed":
+            yield f"{who}: {result.verdict}, {', '.join(result.why)}"
+        yield from (f"{who}: {check.name}" for check in result.checks if not check.held)
+        if result.overlaps_fenced or not result.late_writes_refused:
+            yield f"{who}: {result.overlaps_fenced} fenced overlaps, {result.late_writes_refused} late writes refused"
+        if result.watching.repeated or result.watching.missing or result.watching.out_of_order:
+            yield f"{who}: watches"
+    for each in report.simulation:
+        yield from (f"simulation: {words}" for words in each.violations)
+    for bug in report.planted:
+        if not bug.found:
+            yield f"planted: {bug.name} was not found"
+    for cut in report.cut_off:
+        if cut.library_repeated or cut.library_missing:
+            yield f"cut off, etcd {cut.etcd}: {cut.library_repeated} repeated, {cut.library_missing} missing"
+
+
+@part("in short")
+def in_short(report: Report) -> str:
+    if not report.torture:
+        return NOTHING
+    head = ["", *(f"etcd {run.result.etcd}" for run in report.torture)]
+    rows = [
+        [words, *(say(run.result) for run in report.torture)] for words, say in VERDICTS.items()
+    ]
+    return "\n\n".join(
+        ["### Real processes, real members", table(head, rows), *_simulated(report.simulation)]
+    )
+
+
+def _writes(result: Result) -> str:
+    broken = [check_of(result, name) for name in WRITES if not check_of(result, name).held]
+    return held(broken[0], "") if broken else "0 / 0 / 0"
+
+
+def _histories(result: Result) -> str:
+    check = check_of(result, "linearizable")
+    return held(
+        check, f"{result.histories} of {result.histories} ({count(check.looked_at)} operations)"
+    )
+
+
+def _worst_gap(result: Result) -> str:
+    gap = max(result.gaps, key=lambda each: each.worst, default=None)
+    return NOTHING if gap is None else f"{gap.worst:.2f} s ({gap.kind})"
+
+
+def _takeover(result: Result) -> str:
+    worst = max(result.takeovers, key=lambda each: each.seconds, default=None)
+    if worst is None:
+        return NOTHING
+    return f"{worst.seconds / result.ttl:.1f} ttl ({worst.how})"
+
+
+def _watching(result: Result) -> str:
+    seen = result.watching
+    return f"{seen.missing} / {seen.repeated} / {seen.out_of_order} of {count(seen.expected)}"
+
+
+VERDICTS: dict[str, Callable[[Result], str]] = {
+    "verdict": lambda r: f"**{r.verdict}**" + (f": {', '.join(r.why)}" if r.why else ""),
+    "faults, in how long": lambda r: f"{len(r.faults)}, {r.seconds / 60:.1f} minutes",
+    "acknowledged writes lost / invented / doubled": _writes,
+    "two holders at once, behind a fence": lambda r: f"{r.overlaps_fenced}",
+    "the same without one, counted for comparison": lambda r: f"{sum(r.overlaps_unfenced.values())}",
+    "late writes that the fence refused": lambda r: count(r.late_writes_refused),
+    "histories that are linearizable": _histories,
+    "watch events missing / repeated / out of order": _watching,
+    "longest gap between two writes of a client": _worst_gap,
+    "slowest takeover after a holder died": _takeover,
+}
+
+
+def _simulated(runs: tuple[Simulation, ...]) -> Iterator[str]:
+    if not runs:
+        return
+    yield "### Simulated"
+    yield table(
+        ["seeds", "hours lived through", "acquisitions", "late writes refused", "violations"],
+        [
+            [
+                f"{count(each.seeds)} of {each.seconds:g} s",
+                f"{each.simulated_hours:.0f}",
+                count(each.acquisitions),
+                count(each.late_writes_refused),
+                len(each.violations),
+            ]
+            for each in runs
+        ],
+    )
+
+
+# -- pictures ----------------------------------------------------------------------------------------------------
+
+
+@part("close-ups")
+def close_ups(report: Report) -> str:
+    return "\n\n".join(picture(f"close-up-{run.result.etcd}.svg") for run in report.torture) or NOTHING
+
+
+@part("timelines")
+def timelines(report: Report) -> str:
+    return "\n\n".join(picture(f"timeline-{run.result.etcd}.svg") for run in report.torture) or NOTHING
+
+
+# -- how long one waits ------------------------------------------------------------------------------------------
+
+
+@part("outages")
+def outages(report: Report) -> str:
+    if not report.torture:
+        return NOTHING
+    worst: Counter[str] = Counter()
+    gaps = {}
+    for run in report.torture:
+        for gap in run.result.gaps:
+            gaps[gap.kind, run.result.etcd] = gap
+            worst[gap.kind] = max(worst[gap.kind], gap.worst)
+    rows = []
+    for kind, _ in worst.most_common():
+        cells = [gaps.get((kind, run.result.etcd)) for run in report.torture]
+        rows.append(
+            [kind, *(f"{c.median:.2f}, {c.worst:.2f} s ({len(c.samples)})" if c else "" for c in cells)]
+        )
+    head = ["median, worst (how many)", *(f"etcd {run.result.etcd}" for run in report.torture)]
+    return f"{picture('outages.svg')}\n\n{table(head, rows)}"
+
+
+@part("takeovers")
+def takeovers(report: Report) -> str:
+    if not report.torture:
+        return NOTHING
+    rows = []
+    for how in sorted({each.how for run in report.torture for each in run.result.takeovers}):
+        rows.append([how, *(_times(run, how) for run in report.torture)])
+    head = ["median, worst (how many)", *(f"etcd {run.result.etcd}" for run in report.torture)]
+    return f"{picture('takeovers.svg')}\n\n{table(head, rows)}"
+
+
+def _times(run: Run, how: str) -> str:
+    ttl = run.result.ttl
+    found = [each.seconds / ttl for each in run.result.takeovers if each.how == how]
+    return f"{median(found):.2f}, {max(found):.2f} ttl ({len(found)})" if found else ""
+
+
+# -- would it have been seen -------------------------------------------------------------------------------------
+
+
+@part("planted bugs")
+def planted(report: Report) -> str:
+    if not report.planted:
+        return NOTHING
+    names = sorted({each.name for each in report.planted})
+    by = {(each.name, each.where): each for each in report.planted}
+    rows = []
+    for name in names:
+        row = [name.replace("_", " ")]
+        for where in ("simulation", "torture"):
+            bug = by.get((name, where))
+            if bug is None:
+                row.append("")
+            elif not bug.found:
+                row.append("**not found**")
+            else:
+                seeds = "" if bug.seeds is None else f"{bug.seeds:g} seeds: "
+                row.append(seeds + ", ".join(bug.by))
+        rows.append(row)
+    found = sum(any(b.found for b in report.planted if b.name == name) for name in names)
+    drawn = [picture("planted.svg")] if any(b.seeds is not None for b in report.planted) else []
+    return "\n\n".join(
+        [
+            f"{found} of {len(names)} were found.",
+            *drawn,
+            table(["planted bug", "found by the simulation", "found by torture"], rows),
+        ]
+    )
+
+
+# -- all the figures ---------------------------------------------------------------------------------------------
+
+
+@part("how it was made")
+def made(report: Report) -> str:
+    if not report.torture and not report.simulation:
+        return NOTHING
+    lines = [f"{report.made}, {report.machine}.", ""]
+    for run in report.torture:
+        result = run.result
+        workers = " and ".join(f"{n} on {api}" for api, n in result.workers.items())
+        skipped = "".join(f"; no {kind}: {why}" for kind, why in result.skipped.items())
+        lines.append(
+            f"- etcd {result.etcd}, three members {PLACES.get(result.places, result.places)}; etcd-recipes "
+            f"{result.project}, Python {result.python}; {workers} workers, ttl {result.ttl:g} s, "
+            f"{result.seconds:.0f} s: `{result.command}`{skipped}"
+        )
+    lines += [f"- simulated {each.ratio:.0f} times as fast as time: `{each.command}`" for each in report.simulation]
+    return "\n".join(lines)
+
+
+PLACES = {"netns": "in network namespaces", "loopback": "on loopback, behind proxies"}
+
+
+@part("operations")
+def operations(report: Report) -> str:
+    """Give the outcomes: ok, refused, unknown, and how many of the unknown ones had been carried out."""
+    if not report.torture:
+        return NOTHING
+    names = dict.fromkeys(name for run in report.torture for name in run.result.operations)
+    rows = []
+    for name in names:
+        cells = [run.result.operations.get(name) for run in report.torture]
+        rows.append([f"`{name}`", *(_outcomes(each) for each in cells)])
+    totals = [_outcomes(_total(run.result)) for run in report.torture]
+    head = ["ok / refused / unknown", *(f"etcd {run.result.etcd}" for run in report.torture)]
+    return table(head, [*rows, ["**together**", *totals]])
+
+
+def _total(result: Result) -> Operations:
+    all_of_them = result.operations.values()
+    return Operations(
+        sum(o.ok for o in all_of_them),
+        sum(o.refused for o in all_of_them),
+        sum(o.unknown for o in all_of_them),
+        sum(o.applied for o in all_of_them),
+    )
+
+
+def _outcomes(done: Operations | None) -> str:
+    if done is None:
+        return ""
+    applied = f" ({done.applied} were carried out)" if done.unknown else ""
+    return f"{count(done.ok)} / {count(done.refused)} / {count(done.unknown)}{applied}"
+
+
+@part("faults")
+def faults(report: Report) -> str:
+    if not report.torture:
+        return NOTHING
+    counted = [Counter(fault.kind for fault in run.result.faults) for run in report.torture]
+    kinds = sorted({kind for each in counted for kind in each})
+    head = ["fault", *(f"etcd {run.result.etcd}" for run in report.torture)]
+    return table(head, [[kind, *(each[kind] for each in counted)] for kind in kinds])
+
+
+@part("checks")
+def checks(report: Report) -> str:
+    if not report.torture:
+        return NOTHING
+    names = dict.fromkeys(check.name for run in report.torture for check in run.result.checks)
+    rows = []
+    for name in names:
+        found = [check_of(run.result, name) for run in report.torture]
+        rows.append(
+            [
+                f"{name}: {ASKED[name]}" if name in ASKED else name,
+                *(held(each, f"held, of {count(each.looked_at)}") for each in found),
+            ]
+        )
+    return table(["check", *(f"etcd {run.result.etcd}" for run in report.torture)], rows)
+
+
+@part("overlaps")
+def overlaps(report: Report) -> str:
+    if not report.torture:
+        return NOTHING
+    rows = []
+    for run in report.torture:
+        result = run.result
+        by_line = ", ".join(f"`{k}` {v}" for k, v in sorted(result.overlaps_unfenced.items()) if v)
+        rows.append(
+            [
+                result.etcd,
+                result.pauses_of_holders,
+                by_line or 0,
+                result.overlaps_fenced,
+                count(result.late_writes_refused),
+            ]
+        )
+    head = [
+        "etcd", "holders stopped past their ttl", "two inside at once, by line",
+        "two let in by a fence", "late writes refused",
+    ]  # fmt: skip
+    return table(head, rows)
+
+
+@part("watches")
+def watches(report: Report) -> str:
+    if not report.torture:
+        return NOTHING
+    rows = []
+    for run in report.torture:
+        seen = run.result.watching
+        numbers = (seen.expected, seen.delivered, seen.missing, seen.repeated, seen.out_of_order)
+        rows.append(
+            [run.result.etcd, seen.watchers, *(count(n) for n in numbers), seen.resyncs]
+        )
+    head = ["etcd", "watchers", "expected", "delivered", "missing", "repeated", "out of order", "announced resyncs"]  # fmt: skip
+    return table(head, rows)
+
+
+@part("cut off")
+def cut_off(report: Report) -> str:
+    if not report.cut_off:
+        return NOTHING
+    rows = [
+        [
+            each.etcd,
+            f"{min(each.library):.1f} to {max(each.library):.1f} s",
+            f"{min(each.asked):.1f} to {max(each.asked):.1f} s",
+            f"never (silent for {each.silent:.0f} s)",
+            f"{each.library_missing} / {each.library_repeated}",
+            f"{each.raw_missing} / {each.raw_repeated}",
+            count(each.written),
+        ]
+        for each in report.cut_off
+    ]
+    head = [
+        "etcd", "this library: next event after", "raw watch that asks for a leader: ended after",
+        "raw watch that does not: noticed", "events missing / repeated here", "with the raw watch",
+        "events meanwhile",
+    ]  # fmt: skip
+    return table(head, rows)
+
+
+@part("simulation")
+def simulation(report: Report) -> str:
+    if not report.simulation:
+        return NOTHING
+    kinds = sorted({kind for each in report.simulation for kind in each.faults})
+    total: Counter[str] = Counter()
+    for each in report.simulation:
+        total.update(each.faults)
+    lived = sum(each.simulated_hours for each in report.simulation)
+    requests = sum(each.requests for each in report.simulation)
+    said = f"{count(requests)} requests in {lived:.0f} simulated hours; faults, by kind:"
+    return f"{said}\n\n" + table(["fault", "times"], [[kind, count(total[kind])] for kind in kinds])
