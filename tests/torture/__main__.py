@@ -32,7 +32,7 @@ def main() -> int:
         return _planted(options)
     around = WARM_UP + QUIET + 4
     seconds = max(0.0, options.minutes * 60 - around)
-    if seconds < round_length():
+    if seconds < round_length() and not options.plant:
         click.echo(f"void: one round of faults alone takes {round_length():.0f} s", err=True)
         return EXIT["void"]
     result = _run(options, seconds, options.plant)
@@ -79,7 +79,8 @@ def tell(result: Result) -> Iterator[str]:
     yield f"{result.verdict}: etcd {result.etcd}, {result.places}, seed {result.seed}, {result.seconds:g} s"
     yield from (f"  because of {why}" for why in result.why)
     for check in result.checks:
-        yield f"  {'ok ' if check.held else 'NOT'} {check.name} ({check.looked_at})"
+        against = "" if check.held else f", {check.contradictions} against it"
+        yield f"  {'ok ' if check.held else 'NOT'} {check.name} ({check.looked_at}{against})"
         yield from (f"        {line}" for line in check.found)
     for what, done in result.operations.items():
         yield f"  {what}: {done.ok} ok, {done.refused} refused, {done.unknown} unknown ({done.applied} applied)"

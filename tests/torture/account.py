@@ -10,6 +10,8 @@ from statistics import median
 from tests.properties.history import Wish
 from tests.properties.subjects import SUBJECTS
 from tests.torture.checks import logs_of
+from tests.torture.notebook import Line
+from tests.torture.plan import CLIENTS
 from tests.torture.result import Fault, Gaps, Holding, Latency, Operations, Takeover, Watching
 from tests.torture.story import Act, Story
 
@@ -120,13 +122,12 @@ def _ends(story: Story) -> dict[str, tuple[float, str]]:
 
 
 def overlaps_of(holdings: Iterable[Holding]) -> dict[str, int]:
-    """Count, by line, who came in while another one was still busy inside: what no lock can prevent."""
+    """Count, by line, who was still busy inside when another one came in: what no lock can prevent."""
     made: Counter[str] = Counter()
-    busy_until: dict[str, float] = defaultdict(float)
+    inside: dict[str, list[Holding]] = defaultdict(list)
     for holding in sorted(holdings, key=lambda h: h.start):
-        made[holding.line] += holding.start < busy_until[holding.line]
-        if holding.end != "killed":
-            busy_until[holding.line] = max(busy_until[holding.line], holding.stop)
+        made[holding.line] += sum(holding.start < h.stop for h in inside[holding.line])
+        inside[holding.line] = [] if holding.end == "killed" else [holding]
     return dict(made)
 
 
@@ -155,39 +156,58 @@ def _within(at: float, faults: Iterable[dict[str, float]]) -> bool:
 # -- what the writers felt ---------------------------------------------------------------------------------------
 
 
-def gaps_of(story: Story) -> tuple[Gaps, ...]:
-    """Give, for each kind, the longest gap of every writer around each of its faults.
+ON_ITS_WAY = ("replies lost", "late replies", "late requests", "client cut off")
+"""What happens to the way of one client, which is the only one to be asked about it."""
 
-    A writer that was itself stopped, killed or cut off is not asked about anything but that.
+
+def gaps_of(story: Story) -> tuple[Gaps, ...]:
+    """Give, for each kind, the longest gap of the writers around each of its faults, until the next one begins.
+
+    A fault of the servers concerns all but those to whom something else happens at the same time. What
+    concerns no single writer, and comes with a fault of the servers, is not asked about.
     """
     times: dict[str, list[float]] = defaultdict(list)
     for put in story.by("put"):
         if put["outcome"] == "ok":
             times[put["w"]].append(put["t"])
-    own = [f for f in story.by("fault") if any(who in f["target"] for who in times)]
+    faults = story.by("fault")
     samples: dict[str, list[float]] = defaultdict(list)
-    for fault in story.by("fault"):
+    for fault in faults:
+        beside = [f for f in faults if f is not fault and _meet(f, fault)]
+        behind = [f["begun"] for f in faults if f["begun"] > fault["end"]]
+        until = min([fault["end"] + AFTERMATH, *behind])
         for who, at in times.items():
-            if fault not in own and any(who in f["target"] and _meet(f, fault) for f in own):
-                continue
-            gap = _gap(at, fault["begun"], fault["end"] + AFTERMATH)
-            if gap is not None and (fault not in own or who in fault["target"]):
-                samples[fault["kind"]].append(round(gap, 3))
+            if _is_asked(who, fault, beside):
+                gap = _gap(at, fault["begun"], until)
+                samples[fault["kind"]] += [] if gap is None else [round(gap, 3)]
     return tuple(
         Gaps(kind, round(median(found), 3), max(found), tuple(found))
         for kind, found in sorted(samples.items())
+        if found
     )
 
 
-def _meet(one: dict[str, float], other: dict[str, float]) -> bool:
-    return one["begun"] < other["end"] + AFTERMATH and other["begun"] < one["end"] + AFTERMATH
+def _is_asked(who: str, fault: Line, beside: list[Line]) -> bool:
+    if fault["kind"] in ON_ITS_WAY:
+        return who in fault["target"]
+    if fault["kind"] in CLIENTS and beside:
+        return False
+    own = [fault, *beside]
+    return not any(who in f["target"] for f in own)
+
+
+def _meet(one: Line, other: Line) -> bool:
+    return bool(one["begun"] < other["end"] and other["begun"] < one["end"])
 
 
 def _gap(times: list[float], since: float, until: float) -> float | None:
-    """Give the longest time between two successes that meets this interval; None if it saw none of it."""
-    if not times or times[-1] < since or times[0] > since:
-        return None
-    return max((b - a for a, b in pairwise(times) if b > since and a < until), default=None)
+    """Give the longest time between two successes of which most lies in here; None if there is none."""
+    found = [
+        b - a
+        for a, b in pairwise(times)
+        if b > since and a < until and min(b, until) - max(a, since) >= (b - a) / 2
+    ]
+    return max(found, default=None)
 
 
 def latencies_of(story: Story, begun: float) -> tuple[Latency, ...]:

@@ -106,6 +106,7 @@ class Desk:
     ctx: Context
     say: Callable[..., None]
     seed: int
+    resting: bool = False
     stopping: bool = False
     no_fence: bool = False
 
@@ -113,9 +114,13 @@ class Desk:
         return random.Random(f"{self.seed} {self.notes.who} {what}")
 
     def goes_on(self, pause: float = 0.0) -> bool:
-        """Wait a little; tell whether there is more to do."""
+        """Wait a little; tell whether there is more to look at."""
         self.ctx.wait(pause)
         return not self.stopping and not self.ctx.done
+
+    def acts_on(self, pause: float = 0.0) -> bool:
+        """Wait a little; tell whether there is more to do."""
+        return self.goes_on(pause) and not self.resting
 
 
 def register_of(line: str) -> str:
@@ -131,7 +136,7 @@ class Holds:
 
     def run(self) -> None:
         turn: list[str] = []
-        while self._desk.goes_on(self._rng.uniform(0.002, 0.02)):
+        while self._desk.acts_on(self._rng.uniform(0.002, 0.02)):
             turn = turn or self._rng.sample(list(SUBJECTS), len(SUBJECTS))
             self._visit(turn.pop())
 
@@ -334,7 +339,7 @@ class Gates:
     def run(self) -> None:
         acts = [self._pass_barrier, self._close_barrier, self._meet, self._count_down]
         turn: list[Callable[[], None]] = []
-        while self._desk.goes_on(self._rng.uniform(0.01, 0.05)):
+        while self._desk.acts_on(self._rng.uniform(0.01, 0.05)):
             turn = turn or self._rng.sample(acts, len(acts))
             turn.pop()()
 
@@ -396,7 +401,7 @@ class Writing:
     def run(self) -> None:
         desk = self._desk
         for number in count(1):
-            if not desk.goes_on(0.02):
+            if not desk.acts_on(0.02):
                 return
             desk.notes.note("puts", n=number)
             called, revision, why = runtime.now(), None, ""
@@ -499,10 +504,13 @@ class Registering:
     def run(self) -> None:
         desk, shown, number = self._desk, None, 0
         registry = desk.client.registry(f"{desk.api}/registry")
-        with self._registered(registry) as registration, registry.follow("api") as view:
+        with (
+            self._begun(lambda: self._register(registry)) as registration,
+            self._begun(lambda: registry.follow("api")) as view,
+        ):
             while desk.goes_on(0.1):
                 number += 1
-                if number % 10 == 0:
+                if number % 10 == 0 and not desk.resting:
                     desk.notes.note("publishes", n=number)
                     registration.update(metadata={"n": str(number)}, timeout=1.0)
                 now = {i.id: i.metadata.get("n", "0") for i in view.instances}
@@ -510,14 +518,21 @@ class Registering:
                     shown = now
                     desk.notes.note("view", api=desk.api, there=now)
 
-    def _registered(self, registry: Any) -> Any:
-        """Register, however long that takes: once there, it heals by itself."""
-        who = self._desk.notes.who
+    def _register(self, registry: Any) -> Any:
+        return registry.register(
+            "api",
+            "10.0.0.1:80",
+            id=self._desk.notes.who,
+            metadata={"n": "0"},
+            ttl=TTL,
+            timeout=1.0,
+        )
+
+    def _begun(self, begin: Callable[[], Any]) -> Any:
+        """Begin, however long that takes: what has begun heals by itself."""
         while True:
             try:
-                return registry.register(
-                    "api", "10.0.0.1:80", id=who, metadata={"n": "0"}, ttl=TTL, timeout=1.0
-                )
+                return begin()
             except EtcdRecipesError:
                 self._desk.ctx.check()
                 self._desk.ctx.wait(0.1)

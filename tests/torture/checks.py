@@ -70,8 +70,8 @@ def check_all(story: Story) -> tuple[Check, ...]:
     for name, finding in CHECKS.items():
         counter = Counter()
         found = list(finding(story, counter))
-        told = found[:SHOWN] + ([f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else [])
-        made.append(Check(name, not found, counter.looked_at, tuple(told)))
+        shown = tuple(found[:SHOWN])
+        made.append(Check(name, not found, counter.looked_at, len(found), shown))
     return tuple(made)
 
 

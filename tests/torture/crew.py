@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import random
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Self
 
-from etcd_recipes.core import runtime
 from etcd_recipes.testing import FaultProxy
 from tests.processes import is_dead, is_stopped
 from tests.properties.company import Actor, Company
@@ -163,15 +162,28 @@ class Crew:
     def has_stopped(self, slot: Slot) -> bool:
         return is_stopped(slot.pid)
 
+    def rest(self) -> None:
+        """Have all bring to an end what they do, and look on; wait for that."""
+        for slot in self.slots:
+            self.order(slot, "rest")
+        self._wait_for_all(self._rests)
+
+    def _rests(self, slot: Slot) -> bool:
+        assert slot.actor is not None
+        return any("rests" in report for report in list(slot.actor.reports.get(0, ())))
+
     def finish(self) -> None:
         """Have all end in good order, and wait for that."""
         for slot in self.slots:
             self.order(slot, "finish")
+        self._wait_for_all(self.has_died)
+
+    def _wait_for_all(self, condition: Callable[[Slot], bool]) -> None:
         for slot in self.slots:
             try:
-                eventually(lambda: is_dead(slot.pid), PATIENCE)  # noqa: B023
+                eventually(lambda: condition(slot), PATIENCE)  # noqa: B023
             except AssertionError:
-                self._notes.note("stuck", who=slot.who, at=runtime.now())
+                self._notes.note("stuck", who=slot.who)
 
     def drawn(self, rng: random.Random, slots: Sequence[Slot] | None = None) -> Slot:
         return rng.choice(self.slots if slots is None else slots)

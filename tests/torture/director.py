@@ -34,6 +34,9 @@ __all__ = ["Director"]
 SOON = 3.0
 """Seconds within which somebody comes by who is to be struck."""
 
+AT_LEAST = 1.0
+"""Seconds for which a fault lasts, however long it took to begin."""
+
 HOUR = 3600
 
 Happening = Iterator[str]
@@ -59,11 +62,12 @@ class Director:
     def play(self, moment: Moment) -> None:
         """Play one slot."""
         self._rng = random.Random(moment.seed)
+        end = runtime.now() + moment.lasting
         with ExitStack() as stack:
             stack.callback(self._mend)
             for kind in moment.kinds:
                 stack.enter_context(self._noted(kind))
-            Context().wait(moment.lasting)
+            Context().wait(max(AT_LEAST, end - runtime.now()))
 
     @contextmanager
     def _noted(self, kind: str) -> Iterator[None]:
@@ -310,8 +314,7 @@ class Director:
     def holder_paused_behind_late_replies(self) -> Happening:
         slot = max(self._crew.slots, key=lambda each: each.header_timeout)
         for proxy in slot.proxies:
-            proxy.delay(1.4)
-        Context().wait(1.0)
+            proxy.delay(1.2)
         self._crew.order(slot, "freeze")
         self._wait(lambda: self._crew.has_stopped(slot), f"{slot.who} held nothing", 2 * SOON)
         yield slot.who

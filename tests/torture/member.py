@@ -79,8 +79,8 @@ class Member:
         self._belongings.launch(self._command, environment(os.environ))
 
     def stop(self) -> None:
-        """SIGTERM, and SIGKILL if that is not enough."""
-        self._belongings.terminate(5.0)
+        """SIGTERM, and SIGKILL if that is not enough: an etcd that is asked to end waits for its watches."""
+        self._belongings.terminate(1.5)
 
     def kill(self) -> None:
         """SIGKILL."""

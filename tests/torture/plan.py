@@ -51,17 +51,17 @@ ALONE = (
 )
 KINDS = (*SERVERS, *CLIENTS, *ALONE)
 
-LENGTH = 3.4
+LENGTH = 2.7
 """Seconds for most slots, the pause behind them included."""
 
 LONGER = {
-    "quorum lost": 7.0,
-    "holder paused": 5.0,
-    "holder paused behind late replies": 5.5,
-    "holder killed": 4.5,
-    "holder killed with the leader": 6.5,
+    "quorum lost": 6.0,
+    "holder paused": 4.5,
+    "holder paused behind late replies": 5.0,
+    "holder killed": 4.0,
+    "holder killed with the leader": 6.0,
 }
-PAUSE = 0.9
+PAUSE = 0.5
 
 
 @dataclass(frozen=True, slots=True)

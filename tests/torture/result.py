@@ -59,11 +59,12 @@ class Operations:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One property: `held` or not, over how many `looked_at`; `found` has the first contradictions."""
+    """One property: `held` or not, over how many `looked_at`; `found` has the first of all `contradictions`."""
 
     name: str
     held: bool
     looked_at: int
+    contradictions: int = 0
     found: tuple[str, ...] = ()
 
 

@@ -46,6 +46,12 @@ WARM_UP = 2.0
 QUIET = 11.0
 """Seconds without a fault at the end: a member that was cut off for long serves again only after up to 7.5."""
 
+SHORT = 2.0
+"""The same where only a planted bug is to be found."""
+
+REST = 1.0
+"""Seconds in which nothing changes any more, and everybody looks on."""
+
 FLOOR = 3.0
 """Acknowledged fenced writes per second, below which a run shows nothing."""
 
@@ -94,8 +100,6 @@ class _Run:
     def carry_out(self) -> Result:
         self._clock = self._wound_up()
         self._places = self._opened()
-        for line in LINES:
-            assert "/" in line
         resources.make_table(self._folder / "resource.db", list(LINES))
         self._begun = runtime.now()
         workers = self._torment()
@@ -150,26 +154,25 @@ class _Run:
             self._play(director)
             director.calm()
             self._notes.note("healed")
-            self._say(f"healed; quiet for {QUIET:g} s")
-            Context().wait(QUIET)
+            quiet = SHORT if options.plant else QUIET
+            self._say(f"healed; quiet for {quiet:g} s")
+            Context().wait(quiet)
+            crew.rest()
+            Context().wait(REST)
             crew.finish()
             self._notes.note("finished")
         return {"v3": len(crew.v3), "v2": len(crew.v2)}
 
     def _play(self, director: Director) -> None:
-        """Step 2: the slots at their times, or later where one took longer; no more than there is time for."""
-        begun = runtime.now()
-        seconds = self._options.seconds
+        """Step 2: the slots at their times, or later where one took longer; one round at least."""
+        begun, seconds = runtime.now(), self._options.seconds
         for moment in draw(self._options.seed, seconds, self._kinds):
+            late = runtime.now() - begun > seconds
+            if late and moment.at >= round_length(self._kinds) - 0.01 and not self._options.plant:
+                return
             Context().wait(max(0.0, begun + moment.at - runtime.now()))
-            if (late := runtime.now() - begun - moment.at) > moment.lasting and not self._short:
-                self._say(f"{late:.0f} s late")
             self._say(f"{runtime.now() - self._begun:6.1f} s  {' + '.join(moment.kinds)}")
             director.play(moment)
-
-    @property
-    def _short(self) -> bool:
-        return self._options.seconds < 2 * round_length()
 
     # -- step 5 ----------------------------------------------------------------------------------------------
 
@@ -236,7 +239,7 @@ class _Run:
             takeovers=account.takeovers_of(story, begun),
             late_writes_refused=late,
             overlaps_unfenced=account.overlaps_of(holdings),
-            overlaps_fenced=sum(len(c.found) for c in checks if c.name == "tokens of writes"),
+            overlaps_fenced=sum(c.contradictions for c in checks if c.name == "tokens of writes"),
             histories=len(registers),
             history_operations=sum(c.looked_at for c in checks if c.name == "linearizable"),
             converged={who: round(at, 2) for who, at in converged(story).items()},

@@ -42,6 +42,9 @@ ACTS: dict[str, Callable[[Desk], Any]] = {
     "registering": Registering,
 }
 
+ACTIVE = ("holds", "gates", "writing")
+"""The acts that change something; the others look on."""
+
 
 class Worker:
     """One process; `serve` returns when it is told to end, or when nobody is there to tell."""
@@ -61,6 +64,8 @@ class Worker:
                 order = json.loads(line)
                 if (what := order.pop("do")) == "start":
                     self._start(**order)
+                elif what == "rest":
+                    self._rest()
                 elif what == "finish":
                     self._finish()
                     return
@@ -104,7 +109,9 @@ class Worker:
         notes.note("started", api=api, slot=slot, pid=os.getpid())
         for name in acts:
             act = ACTS[name](desk)
-            thread = threading.Thread(target=self._run, args=(name, act.run), daemon=True)
+            thread = threading.Thread(
+                target=self._run, args=(name, act.run), name=name, daemon=True
+            )
             self._threads.append(thread)
             thread.start()
 
@@ -119,13 +126,26 @@ class Worker:
             self._desk.notes.note("crashed", act=name, why=f"{type(error).__name__}: {error}"[:500])
             raise
 
+    def _rest(self) -> None:
+        """Change nothing any more, and look on; what is under way is brought to its end first."""
+        assert self._desk is not None
+        self._desk.resting = True
+        threading.Thread(target=self._say_when_at_rest, daemon=True).start()
+
+    def _say_when_at_rest(self) -> None:
+        for thread in self._threads:
+            if thread.name in ACTIVE:
+                thread.join()
+        self._say(rests=True)
+
     def _finish(self) -> None:
-        """End what is under way, in good order."""
+        """End, in good order."""
         desk = self._desk
         assert desk is not None
         desk.stopping = True
         for thread in self._threads:
-            thread.join(8)
+            if thread.name != "observing":  # which ends with the Context only
+                thread.join(5)
         desk.ctx.cancel()
         for thread in self._threads:
             thread.join(2)
