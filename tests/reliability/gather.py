@@ -125,7 +125,9 @@ def run(wanted: Wanted) -> Report:
 def _torture(wanted: Wanted, folder: Path) -> Iterator[Path]:
     for number, etcd in enumerate(wanted.servers):
         file = folder / f"torture-{number}.json"
-        _python("tests.torture", f"--minutes={wanted.minutes:g}", f"--etcd={etcd}", f"--json={file}")
+        _python(
+            "tests.torture", f"--minutes={wanted.minutes:g}", f"--etcd={etcd}", f"--json={file}"
+        )
         if file.exists():
             yield file
 

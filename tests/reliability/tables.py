@@ -144,7 +144,9 @@ VERDICTS: dict[str, Callable[[Result], str]] = {
     "faults, in how long": lambda r: f"{len(r.faults)}, {r.seconds / 60:.1f} minutes",
     "acknowledged writes lost / invented / doubled": _writes,
     "two holders at once, behind a fence": lambda r: f"{r.overlaps_fenced}",
-    "the same without one, counted for comparison": lambda r: f"{sum(r.overlaps_unfenced.values())}",
+    "the same without one, counted for comparison": lambda r: (
+        f"{sum(r.overlaps_unfenced.values())}"
+    ),
     "late writes that the fence refused": lambda r: count(r.late_writes_refused),
     "histories that are linearizable": _histories,
     "watch events missing / repeated / out of order": _watching,
@@ -177,12 +179,16 @@ def _simulated(runs: tuple[Simulation, ...]) -> Iterator[str]:
 
 @part("close-ups")
 def close_ups(report: Report) -> str:
-    return "\n\n".join(picture(f"close-up-{run.result.etcd}.svg") for run in report.torture) or NOTHING
+    return (
+        "\n\n".join(picture(f"close-up-{run.result.etcd}.svg") for run in report.torture) or NOTHING
+    )
 
 
 @part("timelines")
 def timelines(report: Report) -> str:
-    return "\n\n".join(picture(f"timeline-{run.result.etcd}.svg") for run in report.torture) or NOTHING
+    return (
+        "\n\n".join(picture(f"timeline-{run.result.etcd}.svg") for run in report.torture) or NOTHING
+    )
 
 
 # -- how long one waits ------------------------------------------------------------------------------------------
@@ -202,7 +208,13 @@ def outages(report: Report) -> str:
     for kind, _ in worst.most_common():
         cells = [gaps.get((kind, run.result.etcd)) for run in report.torture]
         rows.append(
-            [kind, *(f"{c.median:.2f}, {c.worst:.2f} s ({len(c.samples)})" if c else "" for c in cells)]
+            [
+                kind,
+                *(
+                    f"{c.median:.2f}, {c.worst:.2f} s ({len(c.samples)})" if c else ""
+                    for c in cells
+                ),
+            ]
         )
     head = ["median, worst (how many)", *(f"etcd {run.result.etcd}" for run in report.torture)]
     return f"{picture('outages.svg')}\n\n{table(head, rows)}"
@@ -275,7 +287,10 @@ def made(report: Report) -> str:
             f"{result.project}, Python {result.python}; {workers} workers, ttl {result.ttl:g} s, "
             f"{result.seconds:.0f} s: `{result.command}`{skipped}"
         )
-    lines += [f"- simulated {each.ratio:.0f} times as fast as time: `{each.command}`" for each in report.simulation]
+    lines += [
+        f"- simulated {each.ratio:.0f} times as fast as time: `{each.command}`"
+        for each in report.simulation
+    ]
     return "\n".join(lines)
 
 
@@ -373,9 +388,7 @@ def watches(report: Report) -> str:
     for run in report.torture:
         seen = run.result.watching
         numbers = (seen.expected, seen.delivered, seen.missing, seen.repeated, seen.out_of_order)
-        rows.append(
-            [run.result.etcd, seen.watchers, *(count(n) for n in numbers), seen.resyncs]
-        )
+        rows.append([run.result.etcd, seen.watchers, *(count(n) for n in numbers), seen.resyncs])
     head = ["etcd", "watchers", "expected", "delivered", "missing", "repeated", "out of order", "announced resyncs"]  # fmt: skip
     return table(head, rows)
 
