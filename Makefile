@@ -13,11 +13,11 @@ NEEDS := import sys; sys.exit(sys.version_info < (3, 11))
 COMPILED := PYTHONDONTWRITEBYTECODE=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak matrix lint docs bench clean
+.PHONY: help demo test soak torture torture-report matrix lint docs bench clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 21
 
 demo: .venv/.runtime  ## workers, locks and an election on a real etcd, with crashes
 	@$(BIN)/etcd-recipes demo $(ARGS)
@@ -27,6 +27,12 @@ test: .venv/.dev  ## all tests, against real servers
 
 soak: .venv/.dev  ## the tests that have a long form, in their long form
 	@$(COMPILED) ETCD_RECIPES_LONG=1 $(BIN)/python -m pytest --timeout=7200 $(ARGS)
+
+torture: .venv/.dev  ## every recipe on three members, while everything goes wrong: 90 s, or ARGS='--minutes 10'
+	@$(COMPILED) $(BIN)/python -m tests.torture $(ARGS)
+
+torture-report: .venv/.dev  ## the reliability report, from runs of half an hour, or ARGS="--from FILES"
+	@$(COMPILED) $(BIN)/python -m tests.reliability $(ARGS)
 
 matrix: .venv/.matrix  ## the tests on every Python here, and with the oldest dependencies
 	@$(COMPILED) $(BIN)/python -m tests.matrix $(ARGS)

@@ -22,7 +22,7 @@ from tests.torture.result import Result, store
 from tests.torture.run import QUIET, WARM_UP, Options, a_seed, run
 
 EXIT = {"passed": 0, "failed": 1, "void": 3}
-PLANTED = 14.0
+PLANTED = 20.0
 """Seconds of faults for a planted bug."""
 
 

@@ -156,7 +156,7 @@ def _within(at: float, faults: Iterable[dict[str, float]]) -> bool:
 # -- what the writers felt ---------------------------------------------------------------------------------------
 
 
-ON_ITS_WAY = ("replies lost", "late replies", "late requests", "client cut off")
+ON_ITS_WAY = ("replies lost", "late replies", "late requests", "late release", "client cut off")
 """What happens to the way of one client, which is the only one to be asked about it."""
 
 

@@ -208,7 +208,7 @@ class _Section:
         self._look()
         if self._alone:
             self._write()
-        self._linger() if self._alone else self._desk.ctx.wait(self._rng.uniform(0.002, 0.02))
+        self._linger() if self._alone else self._desk.ctx.wait(self._rng.uniform(0.01, 0.08))
         self._look()
         told = "told" in self._seen
         note("leaving", visit=self._visit, seen=self._seen, lost=told)
@@ -233,7 +233,7 @@ class _Section:
 
     def _linger(self) -> None:
         """Stay inside: a moment, or on order until it was told of its loss, or for two ttls."""
-        if not self._desk.orders.take("linger"):
+        if not self._desk.orders.take("linger", f"linger {self._line}"):
             self._desk.ctx.wait(self._rng.uniform(0.002, 0.02))
             return
         self._desk.say(lingers=self._held.key, guard=[g.created for g in self._guards])

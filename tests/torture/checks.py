@@ -378,8 +378,18 @@ def registry(story: Story, counter: Counter) -> Iterator[str]:
         elif (there := set(shown[who]["there"])) != wanted:
             yield f"{who} sees {sorted(there)} at the end, and {sorted(wanted)} are there"
     for who, at in converged(story).items():
+        counter.see()
+        yield from _old(who, shown[who]["there"], story)
         if at > CONVERGED:
             yield f"{who} had converged only {at:.1f} s after the healing"
+
+
+def _old(who: str, there: dict[str, str], story: Story) -> Iterator[str]:
+    """Each view ends at what every instance has published last."""
+    last = {line["w"]: line["n"] for line in story.by("publishes")}
+    for other, number in there.items():
+        if other in last and number != str(last[other]):
+            yield f"{who} sees {number} of {other}, which has published {last[other]}"
 
 
 def converged(story: Story) -> dict[str, float]:
@@ -400,6 +410,8 @@ def converged(story: Story) -> dict[str, float]:
 def liveness(story: Story, counter: Counter) -> Iterator[str]:
     """Each worker gets into each line, and through each gate, that it came to after the healing."""
     limit = story.healed + LIVELY
+    if story.rested < limit:
+        return  # it was not waited for
     for line, visits in story.visits.items():
         after = [
             v for v in visits if v.began > story.healed and v.who.partition("/")[0] in story.alive
@@ -414,7 +426,10 @@ def liveness(story: Story, counter: Counter) -> Iterator[str]:
         through = [
             act.returned
             for act in story.acts
-            if act.on == gate and act.called > story.healed and act.outcome == "ok"
+            if act.on == gate
+            and act.kind in ("enter", "wait")
+            and act.called > story.healed
+            and act.outcome == "ok"
         ]
         if min(through, default=inf) > limit:
             yield f"{gate}: nobody got through within {LIVELY:g} s of the healing"

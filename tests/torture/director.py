@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import random
 import signal
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 
 from etcd_recipes import Client, Context, EtcdRecipesError
 from etcd_recipes.core import runtime
 from etcd_recipes.core.v3 import Compare, Op
+from etcd_recipes.testing import FaultProxy
 from tests.tools import eventually
 from tests.torture.acts import TTL
 from tests.torture.clock import Clock
@@ -38,6 +40,10 @@ AT_LEAST = 1.0
 """Seconds for which a fault lasts, however long it took to begin."""
 
 HOUR = 3600
+
+LINE = "v3/lock"
+RELEASE = b'"request_delete_range":{"key":"' + b64encode(LINE.encode())[:8]
+"""What a release of that line has in it."""
 
 Happening = Iterator[str]
 
@@ -58,9 +64,10 @@ class Director:
         self._clock = clock
         self._notes = notes
         self._rng = random.Random()
+        self.missed: set[str] = set()
 
     def play(self, moment: Moment) -> None:
-        """Play one slot."""
+        """Play one slot; what did not strike is in `missed` then."""
         self._rng = random.Random(moment.seed)
         end = runtime.now() + moment.lasting
         with ExitStack() as stack:
@@ -80,9 +87,11 @@ class Director:
                 yield
         except NotStruck as error:
             self._notes.note("not_struck", kind=kind, why=str(error))
+            self.missed.add(kind)
             struck, start, target = False, begun, ""
             yield
         if struck:
+            self.missed.discard(kind)
             self._notes.note(
                 "fault", kind=kind, target=target, begun=min(begun, start), end=runtime.now()
             )
@@ -204,6 +213,27 @@ class Director:
         yield victim.who
 
     @contextmanager
+    def late_release(self) -> Happening:
+        """A copy of a release arrives when the one who sent it, and has released since, is in again."""
+        victim = self._crew.v3[0]
+        before = [proxy.hits for proxy in victim.proxies]
+        for proxy in victim.proxies:
+            proxy.hold(only=RELEASE, times=1)
+
+        def held_up() -> list[FaultProxy]:
+            pairs = zip(victim.proxies, before, strict=True)
+            return [proxy for proxy, hits in pairs if proxy.hits > hits]
+
+        self._wait(lambda: bool(held_up()), f"{victim.who} released nothing")
+        holding = held_up()[0]
+        for proxy in victim.proxies:
+            if proxy is not holding:
+                proxy.heal()
+        key, _ = self._lingering(victim, LINE)
+        holding.heal()
+        yield f"{victim.who}, in again with {key}"
+
+    @contextmanager
     def cut_off(self) -> Happening:
         victim = self.victim()
         for proxy in victim.proxies:
@@ -234,17 +264,14 @@ class Director:
         yield f"{way:+} s"
         self._clock.jump(0)
 
-    def _lingering(self) -> tuple[str, list[int]]:
-        """Have a worker stay inside; give its key, and the creation of what it holds."""
-        slot = self._crew.drawn(self._rng, self._crew.v3)
+    def _lingering(self, slot: Slot | None = None, line: str = "") -> tuple[str, list[int]]:
+        """Have a worker stay inside (of this line); give its key, and the creation of what it holds."""
+        slot = slot or self._crew.drawn(self._rng, self._crew.v3)
         assert slot.actor is not None
         reports = slot.actor.reports
         before = len(reports.get(0, ()))
-        self._crew.order(slot, "linger")
-        try:
-            eventually(lambda: len(reports.get(0, ())) > before, SOON)
-        except AssertionError as error:
-            raise NotStruck(f"{slot.who} did not linger") from error
+        self._crew.order(slot, f"linger {line}".strip())
+        self._wait(lambda: len(reports.get(0, ())) > before, f"{slot.who} did not linger")
         report = reports[0][before]
         return report["lingers"], report["guard"]
 
@@ -312,12 +339,20 @@ class Director:
 
     @contextmanager
     def holder_paused_behind_late_replies(self) -> Happening:
+        """It hears late of one renewal, and none after that one reaches etcd; then it stands still."""
         slot = max(self._crew.slots, key=lambda each: each.header_timeout)
+        key, _ = self._lingering(slot)
         for proxy in slot.proxies:
-            proxy.delay(1.2)
-        self._crew.order(slot, "freeze")
-        self._wait(lambda: self._crew.has_stopped(slot), f"{slot.who} held nothing", 2 * SOON)
-        yield slot.who
+            proxy.delay(TTL)
+        Context().wait(
+            0.55 * TTL
+        )  # by then a renewal is on its way, and the one before is still good
+        for proxy in slot.proxies:
+            # This lets go of what was delayed; a second renewal would prolong the lease.
+            proxy.blackhole(replies=False, only=b"/v3/lease/keepalive")
+        Context().wait(0.1 * TTL)
+        self._crew.stop(slot)
+        yield f"{slot.who}, with {key}"
 
     @contextmanager
     def holder_killed(self, *, with_the_leader: bool) -> Happening:
@@ -327,6 +362,7 @@ class Director:
         self._wait(lambda: self._crew.has_died(slot), f"{slot.who} held nothing")
         if with_the_leader:
             leader.kill()
+        Context().wait(TTL + 1.0)  # another fault now would have the lease of the dead live longer
         yield f"{slot.who} and {leader.name}" if with_the_leader else slot.who
 
     def _wait(self, condition: Callable[[], bool], why: str, within: float = SOON) -> None:
@@ -354,6 +390,7 @@ HAPPENINGS: dict[str, Callable[[Director], AbstractContextManager[str]]] = {
     "replies lost": lambda d: d.replies_lost(),
     "late replies": lambda d: d.late_replies(),
     "late requests": lambda d: d.late_requests(),
+    "late release": lambda d: d.late_release(),
     "client cut off": lambda d: d.cut_off(),
     "compaction": lambda d: d.compaction(),
     "clock jump": lambda d: d.clock_jump(),

@@ -33,6 +33,7 @@ CLIENTS = (
     "replies lost",
     "late replies",
     "late requests",
+    "late release",
     "client cut off",
     "compaction",
     "clock jump",
@@ -58,6 +59,7 @@ LONGER = {
     "quorum lost": 6.0,
     "holder paused": 4.5,
     "holder paused behind late replies": 5.0,
+    "late release": 4.5,
     "holder killed": 4.0,
     "holder killed with the leader": 6.0,
 }

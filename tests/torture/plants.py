@@ -56,7 +56,7 @@ def deadline_from_the_reply(desk: Any) -> None:
     VARIANTS["counts_the_ttl_from_the_reply"].patch()
 
 
-@plant("exclusion", "notice", kinds=("late requests",))
+@plant("exclusion", "notice", kinds=("late release",))
 def release_by_name(desk: Any) -> None:
     """Deletes whatever stands at the key."""
     VARIANTS["releases_by_name"].patch()

@@ -60,6 +60,7 @@ class Story:
     visits: dict[str, list[Visit]]  # by line
     final: Final
     healed: float
+    rested: float
     ended: float
     alive: set[str]
 
@@ -69,15 +70,15 @@ class Story:
 
 def tell(lines: list[Line], final: Final) -> Story:
     """Put the notes together."""
-    healed = next((line["t"] for line in lines if line["e"] == "healed"), inf)
-    ended = next((line["t"] for line in lines if line["e"] == "finished"), inf)
+    marks = {line["e"]: line["t"] for line in lines if line["w"] == "director"}
     return Story(
         lines,
         _acts(lines),
         _visits(lines),
         final,
-        healed,
-        ended,
+        marks.get("healed", inf),
+        marks.get("resting", inf),
+        marks.get("finished", inf),
         {line["w"] for line in lines if line["e"] == "ended"},
     )
 
