@@ -4,7 +4,8 @@ One round
 1. Three watches of one prefix at one follower: raw, raw and asking for a leader, and one of this library, which
    has the other members behind that one. All of them are given a first event.
 2. The follower is cut off; clients still reach it. A key is written, again and again, to the other two.
-3. When enough has been written for a snapshot, the follower comes back. The raw watch goes on where it was.
+3. When enough has been written for a snapshot, the follower comes back, with the writers still at it. The raw
+   watch goes on where it was.
 
 Only the last round writes as much as that; the others end when the two that notice have noticed.
 
@@ -116,9 +117,30 @@ class Written:
     endpoints: list[str]
     revisions: set[int] = field(default_factory=set)
 
-    def write(self, name: str, ctx: Context, enough: int) -> None:
+    @contextmanager
+    def by_many(self, ctx: Context) -> Iterator[None]:
+        """Have several write all the time."""
+        mine = ctx.child()
+        threads = [
+            threading.Thread(target=self._write, args=(f"w{n}", mine)) for n in range(WRITERS)
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            mine.cancel()
+            for thread in threads:
+                thread.join()
+
+    def write(self, name: str, ctx: Context) -> None:
+        """Write once."""
         with Client(self.endpoints) as client:
-            while not ctx.done and len(self.revisions) < enough:
+            self.revisions.add(client.v3.kv.put(f"{PREFIX}{name}", "x", ctx=ctx).revision)
+
+    def _write(self, name: str, ctx: Context) -> None:
+        with Client(self.endpoints) as client:
+            while not ctx.done:
                 with suppress(EtcdRecipesError):
                     self.revisions.add(client.v3.kv.put(f"{PREFIX}{name}", "x").revision)
 
@@ -148,28 +170,23 @@ def one_round(enough: int) -> Round:
         stack.enter_context(ours([victim.endpoint, *others], mine, ctx))
         all_of_them = (raw_seen, asking, mine)
         written = Written(others)
-        written.write("first", ctx, 1)
+        written.write("first", ctx)
         eventually(lambda: all(seen.revisions for seen in all_of_them), 10, "the first event")
         cut = time.monotonic()
-        threads = [
-            threading.Thread(target=written.write, args=(f"w{n}", ctx, enough))
-            for n in range(WRITERS)
-        ]
         cluster.isolate(victim)
-        for thread in threads:
-            thread.start()
-        stack.callback(ctx.cancel)
-        eventually(lambda: asking.ended and mine.first_after(cut), 60, "somebody to notice")
-        for thread in threads:
-            thread.join()
-        assert raw_seen.ended is None
-        healed = time.monotonic()
-        cluster.heal()
-        written.write("last", ctx, len(written.revisions) + 1)
+        with written.by_many(ctx):
+            eventually(lambda: asking.ended and mine.first_after(cut), 60, "somebody to notice")
+            eventually(lambda: len(written.revisions) >= enough, 120, "enough to be written")
+            assert raw_seen.ended is None
+            healed, missed = time.monotonic(), max(written.revisions)
+            cluster.heal()
+            eventually(lambda: max(raw_seen.revisions) > missed, 60, "the raw watch to go on")
+        written.write("last", ctx)
         last = max(written.revisions)
         eventually(lambda: all(last in s.revisions for s in (raw_seen, mine)), 60, "the last event")
     noticed = mine.first_after(cut)
-    assert asking.ended is not None and noticed is not None
+    assert asking.ended is not None
+    assert noticed is not None
     missing = tuple(len(written.revisions - set(seen.revisions)) for seen in (raw_seen, mine))
     return Round(
         asking.ended - cut, noticed - cut, healed - cut, len(written.revisions),

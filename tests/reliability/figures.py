@@ -183,17 +183,24 @@ def _holders(axis: Axis, run: Run, top: float) -> tuple[list[str], float]:
         y = top + number * high
         parts.append(label(y + 12, f"worker {slot}"))
         parts.append(line(LEFT, y + 8, RIGHT, y + 8, stroke_opacity="0.1"))
-        parts += [_hold(axis, holding, y) for holding in holdings]
+        ends = [axis.at(each.start) for each in holdings[1:]] + [axis.right + 30]
+        parts += [_hold(axis, h, y, room) for h, room in zip(holdings, ends, strict=True)]
     return parts, top + max(1, len(by_slot)) * high
 
 
-def _hold(axis: Axis, holding: Holding, y: float) -> str:
+def _hold(axis: Axis, holding: Holding, y: float, until: float) -> str:
+    """Draw one hold; its token in it, or behind it if there is room until the next one."""
     start, stop = axis.at(holding.start), axis.at(holding.stop)
     token = str(holding.token)
     words = f"{holding.worker}, token {token}, {holding.start:.3f} to {holding.stop:.3f} s, {holding.end}"
     drawn = bar(start, y, stop - start, ROW, ENDS.get(holding.end, GREY), words)
-    if stop - start > width_of(token) + 4:
-        drawn += text((start + stop) / 2, y + 12, token, size=SMALL)
+    wide = width_of(token, SMALL - 1)
+    if stop - start > wide + 4:
+        return drawn + text((start + stop) / 2, y + 12, token, size=SMALL)
+    if until - stop > wide + 6:
+        return drawn + text(
+            stop + 3, y + 12, token, anchor="start", size=SMALL - 1, fill_opacity="0.75"
+        )
     return drawn
 
 

@@ -66,9 +66,13 @@ class Simulation:
 
 @dataclass(frozen=True, slots=True)
 class Planted:
-    """A bug that was put in on purpose, and how it was found; `seeds` are those that it took, in the median."""
+    """A bug that was put in on purpose, `what` it does, and which checks found it.
+
+    `seeds` are those that it took, in the median; torture has only one.
+    """
 
     name: str
+    what: str
     where: str  # simulation, torture
     by: tuple[str, ...]
     seeds: float | None = None

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from statistics import median
 
-from tests.reliability.report import Report, Run, Simulation
+from tests.reliability.report import Planted, Report, Run, Simulation
 from tests.torture.result import Check, Operations, Result
 
 __all__ = ["PARTS", "is_green"]
@@ -144,7 +144,7 @@ VERDICTS: dict[str, Callable[[Result], str]] = {
     "faults, in how long": lambda r: f"{len(r.faults)}, {r.seconds / 60:.1f} minutes",
     "acknowledged writes lost / invented / doubled": _writes,
     "two holders at once, behind a fence": lambda r: f"{r.overlaps_fenced}",
-    "the same without one, counted for comparison": lambda r: (
+    "holds begun while an overtaken holder was still busy": lambda r: (
         f"{sum(r.overlaps_unfenced.values())}"
     ),
     "late writes that the fence refused": lambda r: count(r.late_writes_refused),
@@ -224,9 +224,8 @@ def outages(report: Report) -> str:
 def takeovers(report: Report) -> str:
     if not report.torture:
         return NOTHING
-    rows = []
-    for how in sorted({each.how for run in report.torture for each in run.result.takeovers}):
-        rows.append([how, *(_times(run, how) for run in report.torture)])
+    hows = sorted({each.how for run in report.torture for each in run.result.takeovers})
+    rows = [[how, *(_times(run, how) for run in report.torture)] for how in hows]
     head = ["median, worst (how many)", *(f"etcd {run.result.etcd}" for run in report.torture)]
     return f"{picture('takeovers.svg')}\n\n{table(head, rows)}"
 
@@ -244,30 +243,33 @@ def _times(run: Run, how: str) -> str:
 def planted(report: Report) -> str:
     if not report.planted:
         return NOTHING
-    names = sorted({each.name for each in report.planted})
+    what = {each.name: each.what for each in reversed(report.planted)}
     by = {(each.name, each.where): each for each in report.planted}
-    rows = []
-    for name in names:
-        row = [name.replace("_", " ")]
-        for where in ("simulation", "torture"):
-            bug = by.get((name, where))
-            if bug is None:
-                row.append("")
-            elif not bug.found:
-                row.append("**not found**")
-            else:
-                seeds = "" if bug.seeds is None else f"{bug.seeds:g} seeds: "
-                row.append(seeds + ", ".join(bug.by))
-        rows.append(row)
-    found = sum(any(b.found for b in report.planted if b.name == name) for name in names)
+    rows = [
+        [name.replace("_", " "), what[name], *(_found(by.get((name, where))) for where in WHERE)]
+        for name in sorted(what)
+    ]
+    found = {each.name for each in report.planted if each.found}
     drawn = [picture("planted.svg")] if any(b.seeds is not None for b in report.planted) else []
     return "\n\n".join(
         [
-            f"{found} of {len(names)} were found.",
+            f"**{len(found)} of {len(what)}** were found.",
             *drawn,
-            table(["planted bug", "found by the simulation", "found by torture"], rows),
+            table(["planted bug", "what it does", *(f"found by {w}" for w in WHERE)], rows),
         ]
     )
+
+
+WHERE = ("simulation", "torture")
+
+
+def _found(bug: Planted | None) -> str:
+    if bug is None:
+        return ""
+    if not bug.found:
+        return "**not found**"
+    seeds = "" if bug.seeds is None else f"{bug.seeds:g} seed{'s' if bug.seeds != 1 else ''}: "
+    return seeds + ", ".join(bug.by)
 
 
 # -- all the figures ---------------------------------------------------------------------------------------------
@@ -283,7 +285,7 @@ def made(report: Report) -> str:
         workers = " and ".join(f"{n} on {api}" for api, n in result.workers.items())
         skipped = "".join(f"; no {kind}: {why}" for kind, why in result.skipped.items())
         lines.append(
-            f"- etcd {result.etcd}, three members {PLACES.get(result.places, result.places)}; etcd-recipes "
+            f"- etcd {result.etcd}, three members on {result.places}; etcd-recipes "
             f"{result.project}, Python {result.python}; {workers} workers, ttl {result.ttl:g} s, "
             f"{result.seconds:.0f} s: `{result.command}`{skipped}"
         )
@@ -294,39 +296,42 @@ def made(report: Report) -> str:
     return "\n".join(lines)
 
 
-PLACES = {"netns": "in network namespaces", "loopback": "on loopback, behind proxies"}
+NAMES = {
+    "read": "read of a fenced register",
+    "swap": "compare-and-swap of a fenced register",
+    "outside": "write to a fenced table or file",
+    "numbered writes": "plain writes",
+}
+READ_BACK = ("swap", "outside")
+"""The operations whose unknown outcomes are resolved at the end: each has a trace of its own."""
 
 
 @part("operations")
 def operations(report: Report) -> str:
-    """Give the outcomes: ok, refused, unknown, and how many of the unknown ones had been carried out."""
     if not report.torture:
         return NOTHING
     names = dict.fromkeys(name for run in report.torture for name in run.result.operations)
-    rows = []
-    for name in names:
-        cells = [run.result.operations.get(name) for run in report.torture]
-        rows.append([f"`{name}`", *(_outcomes(each) for each in cells)])
-    totals = [_outcomes(_total(run.result)) for run in report.torture]
+    names = dict.fromkeys(sorted(names, key=lambda name: (name in NAMES, name)))
+    rows = [
+        [NAMES.get(name, name), *(_outcomes(run.result, name) for run in report.torture)]
+        for name in names
+    ]
     head = ["ok / refused / unknown", *(f"etcd {run.result.etcd}" for run in report.torture)]
-    return table(head, [*rows, ["**together**", *totals]])
-
-
-def _total(result: Result) -> Operations:
-    all_of_them = result.operations.values()
-    return Operations(
-        sum(o.ok for o in all_of_them),
-        sum(o.refused for o in all_of_them),
-        sum(o.unknown for o in all_of_them),
-        sum(o.applied for o in all_of_them),
+    return table(
+        head, [*rows, ["**together**", *(_together(run.result) for run in report.torture)]]
     )
 
 
-def _outcomes(done: Operations | None) -> str:
-    if done is None:
-        return ""
-    applied = f" ({done.applied} were carried out)" if done.unknown else ""
+def _outcomes(result: Result, name: str) -> str:
+    done = result.operations.get(name, Operations())
+    applied = f" ({done.applied} carried out)" if done.unknown and name in READ_BACK else ""
     return f"{count(done.ok)} / {count(done.refused)} / {count(done.unknown)}{applied}"
+
+
+def _together(result: Result) -> str:
+    done = list(result.operations.values())
+    sums = (sum(o.ok for o in done), sum(o.refused for o in done), sum(o.unknown for o in done))
+    return " / ".join(map(count, sums))
 
 
 @part("faults")
@@ -374,8 +379,8 @@ def overlaps(report: Report) -> str:
             ]
         )
     head = [
-        "etcd", "holders stopped past their ttl", "two inside at once, by line",
-        "two let in by a fence", "late writes refused",
+        "etcd", "holders stopped past their ttl", "holds begun while another was still busy, by line",
+        "let in by a fence", "late writes refused",
     ]  # fmt: skip
     return table(head, rows)
 
@@ -389,7 +394,10 @@ def watches(report: Report) -> str:
         seen = run.result.watching
         numbers = (seen.expected, seen.delivered, seen.missing, seen.repeated, seen.out_of_order)
         rows.append([run.result.etcd, seen.watchers, *(count(n) for n in numbers), seen.resyncs])
-    head = ["etcd", "watchers", "expected", "delivered", "missing", "repeated", "out of order", "announced resyncs"]  # fmt: skip
+    head = [
+        "etcd", "watchers", "expected", "delivered", "missing", "repeated", "out of order",
+        "announced resyncs",
+    ]  # fmt: skip
     return table(head, rows)
 
 
