@@ -91,7 +91,7 @@ def dots(places: Iterable[float], y: float, colour: str) -> str:
     path = "".join(f"M{x:.1f} {y:g}h0" for x in places)
     return (
         f'<path d="{path}" stroke="{colour}" stroke-width="5.5" stroke-linecap="round" '
-        f'stroke-opacity="0.55" fill="none"/>'
+        f'stroke-opacity="0.7" fill="none"/>'
     )
 
 

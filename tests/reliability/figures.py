@@ -33,6 +33,7 @@ from tests.reliability.chart import (
     width_of,
 )
 from tests.reliability.report import Report, Run
+from tests.reliability.tables import WHO_DIED
 from tests.torture.result import Fault, Holding
 
 __all__ = ["draw_all"]
@@ -230,13 +231,13 @@ def takeovers(runs: tuple[Run, ...]) -> str:
     """Draw how long after a holder's death the next one held, as multiples of the ttl."""
     rows: dict[str, dict[str, tuple[float, ...]]] = {}
     for how in sorted({each.how for run in runs for each in run.result.takeovers}):
-        rows[how] = {
+        rows[WHO_DIED.get(how, how)] = {
             run.result.etcd: tuple(
                 each.seconds / run.result.ttl for each in run.result.takeovers if each.how == how
             )
             for run in runs
         }
-    return _strips("From the death of a holder to the next one's hold", rows, runs, " ttl")
+    return _strips("From a death to the next one's hold; who died", rows, runs, " ttl")
 
 
 def _strips(

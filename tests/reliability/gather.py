@@ -114,8 +114,22 @@ def _with(report: Report, text: str, path: Path) -> Report:
 
 
 def simulated(body: dict[str, Any]) -> Simulation:
-    """Give what the simulation's summary says."""
-    return Simulation(**{**body, "violations": tuple(body["violations"])})
+    """Give what the summary of `python -m tests.simulation` says."""
+    api, seeds, hours = body["api"], body["seeds"], body["simulated_hours"]
+    return Simulation(
+        command=f"python -m tests.simulation --seeds {seeds} --api {api}",
+        api=api,
+        seeds=seeds,
+        seconds=round(hours * 3600 / seeds),
+        simulated_hours=hours,
+        ratio=body["times_real"],
+        requests=body["requests"],
+        acquisitions=body["acquisitions"],
+        late_writes_refused=body["late_writes_refused"],
+        faults=body["faults"],
+        counts=body["counts"],
+        violations=tuple("seed {seed} on {api}: {check}".format(**v) for v in body["violations"]),
+    )
 
 
 # -- from runs ---------------------------------------------------------------------------------------------------
@@ -177,9 +191,10 @@ def bugs_of(said: str, shape: re.Pattern[str], where: str, module: str) -> Itera
 
 
 def _simulation(wanted: Wanted, folder: Path) -> Iterator[Path]:
-    file = folder / "simulation.json"
-    _python("tests.simulation", f"--seeds={wanted.seeds}", "--api=both", f"--json={file}")
-    yield file
+    for api in ("v3", "v2"):
+        file = folder / f"simulation-{api}.json"
+        _python("tests.simulation", f"--seeds={wanted.seeds}", f"--api={api}", f"--json={file}")
+        yield file
 
 
 def _cut_off(wanted: Wanted, folder: Path) -> Iterator[Path]:

@@ -50,9 +50,10 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Simulation:
-    """All seeds of one run of the simulation; `violations` names the seeds that broke something."""
+    """All seeds of one run of the simulation, on one store; `violations` says which seeds broke what."""
 
     command: str
+    api: str
     seeds: int
     seconds: float
     simulated_hours: float
@@ -61,6 +62,7 @@ class Simulation:
     acquisitions: int
     late_writes_refused: int
     faults: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
     violations: tuple[str, ...] = ()
 
 

@@ -11,12 +11,16 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from statistics import median
 
+from tests.reliability.findings import FINDINGS
 from tests.reliability.report import Planted, Report, Run, Simulation
 from tests.torture.result import Check, Operations, Result
 
-__all__ = ["PARTS", "is_green"]
+__all__ = ["PARTS", "WHO_DIED", "is_green"]
 
 NOTHING = "Not measured yet."
+
+WHO_DIED = {"calm": "the holder", "with a leader kill": "the holder and the leader"}
+"""The ways of a takeover, in words."""
 
 PARTS: dict[str, Callable[[Report], str]] = {}
 
@@ -131,7 +135,7 @@ def _takeover(result: Result) -> str:
     worst = max(result.takeovers, key=lambda each: each.seconds, default=None)
     if worst is None:
         return NOTHING
-    return f"{worst.seconds / result.ttl:.1f} ttl ({worst.how})"
+    return f"{worst.seconds / result.ttl:.1f} ttl ({WHO_DIED.get(worst.how, worst.how)})"
 
 
 def _watching(result: Result) -> str:
@@ -160,11 +164,12 @@ def _simulated(runs: tuple[Simulation, ...]) -> Iterator[str]:
         return
     yield "### Simulated"
     yield table(
-        ["seeds", "hours lived through", "acquisitions", "late writes refused", "violations"],
+        ["store", "seeds", "simulated", "acquisitions", "late writes refused", "violations"],
         [
             [
+                each.api,
                 f"{count(each.seeds)} of {each.seconds:g} s",
-                f"{each.simulated_hours:.0f}",
+                f"{each.simulated_hours:.0f} hours",
                 count(each.acquisitions),
                 count(each.late_writes_refused),
                 len(each.violations),
@@ -196,6 +201,11 @@ def timelines(report: Report) -> str:
 
 @part("outages")
 def outages(report: Report) -> str:
+    return picture("outages.svg") if report.torture else NOTHING
+
+
+@part("all outages")
+def all_outages(report: Report) -> str:
     if not report.torture:
         return NOTHING
     worst: Counter[str] = Counter()
@@ -217,7 +227,7 @@ def outages(report: Report) -> str:
             ]
         )
     head = ["median, worst (how many)", *(f"etcd {run.result.etcd}" for run in report.torture)]
-    return f"{picture('outages.svg')}\n\n{table(head, rows)}"
+    return table(head, rows)
 
 
 @part("takeovers")
@@ -225,7 +235,7 @@ def takeovers(report: Report) -> str:
     if not report.torture:
         return NOTHING
     hows = sorted({each.how for run in report.torture for each in run.result.takeovers})
-    rows = [[how, *(_times(run, how) for run in report.torture)] for how in hows]
+    rows = [[WHO_DIED.get(how, how), *(_times(run, how) for run in report.torture)] for how in hows]
     head = ["median, worst (how many)", *(f"etcd {run.result.etcd}" for run in report.torture)]
     return f"{picture('takeovers.svg')}\n\n{table(head, rows)}"
 
@@ -249,11 +259,11 @@ def planted(report: Report) -> str:
         [name.replace("_", " "), what[name], *(_found(by.get((name, where))) for where in WHERE)]
         for name in sorted(what)
     ]
-    found = {each.name for each in report.planted if each.found}
+    caught = {each.name for each in report.planted if each.found}
     drawn = [picture("planted.svg")] if any(b.seeds is not None for b in report.planted) else []
     return "\n\n".join(
         [
-            f"**{len(found)} of {len(what)}** were found.",
+            f"**{len(caught)} of {len(what)}** were found.",
             *drawn,
             table(["planted bug", "what it does", *(f"found by {w}" for w in WHERE)], rows),
         ]
@@ -272,6 +282,14 @@ def _found(bug: Planted | None) -> str:
     return seeds + ", ".join(bug.by)
 
 
+@part("found")
+def found(_: Report) -> str:
+    if not FINDINGS:
+        return "Nothing is listed here yet."
+    rows = [[each.what, f"{each.by}, seed {each.seed}", f"`{each.test}`"] for each in FINDINGS]
+    return table(["what was wrong, and is mended", "found by", "kept as"], rows)
+
+
 # -- all the figures ---------------------------------------------------------------------------------------------
 
 
@@ -282,11 +300,11 @@ def made(report: Report) -> str:
     lines = [f"{report.made}, {report.machine}.", ""]
     for run in report.torture:
         result = run.result
-        workers = " and ".join(f"{n} on {api}" for api, n in result.workers.items())
+        workers = ", ".join(f"{n} on {api}" for api, n in result.workers.items())
         skipped = "".join(f"; no {kind}: {why}" for kind, why in result.skipped.items())
         lines.append(
             f"- etcd {result.etcd}, three members on {result.places}; etcd-recipes "
-            f"{result.project}, Python {result.python}; {workers} workers, ttl {result.ttl:g} s, "
+            f"{result.project}, Python {result.python}; workers: {workers}; ttl {result.ttl:g} s; "
             f"{result.seconds:.0f} s: `{result.command}`{skipped}"
         )
     lines += [
@@ -427,13 +445,23 @@ def cut_off(report: Report) -> str:
 
 @part("simulation")
 def simulation(report: Report) -> str:
-    if not report.simulation:
+    runs = report.simulation
+    if not runs:
         return NOTHING
-    kinds = sorted({kind for each in report.simulation for kind in each.faults})
-    total: Counter[str] = Counter()
-    for each in report.simulation:
-        total.update(each.faults)
-    lived = sum(each.simulated_hours for each in report.simulation)
-    requests = sum(each.requests for each in report.simulation)
-    said = f"{count(requests)} requests in {lived:.0f} simulated hours; faults, by kind:"
-    return f"{said}\n\n" + table(["fault", "times"], [[kind, count(total[kind])] for kind in kinds])
+    said = [f"{count(each.requests)} on {each.api}" for each in runs]
+    kinds = dict.fromkeys(kind for each in runs for kind in each.faults)
+    counted = dict.fromkeys(name for each in runs for name in each.counts)
+    head = [f"on {each.api}" for each in runs]
+    return "\n\n".join(
+        [
+            f"Requests: {', '.join(said)}.",
+            table(
+                ["fault", *head],
+                [[kind, *(count(each.faults.get(kind, 0)) for each in runs)] for kind in kinds],
+            ),
+            table(
+                ["what came of it", *head],
+                [[name, *(count(each.counts.get(name, 0)) for each in runs)] for name in counted],
+            ),
+        ]
+    )

@@ -8,11 +8,13 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 
 from tests.reliability import gather, publish
 from tests.reliability.figures import draw_all
+from tests.reliability.findings import FINDINGS
 from tests.reliability.report import CutOff, Planted, Report, Run, Simulation, load, run_of, store
 from tests.reliability.tables import ASKED, PARTS, is_green
 from tests.torture import result as torture
@@ -86,6 +88,15 @@ def test_every_command_that_is_named_is_there(published: Report) -> None:
     assert "\ntorture-report:" in (ROOT / "Makefile").read_text()
 
 
+def test_every_finding_has_its_seed_in_a_test_that_is_there() -> None:
+    for finding in FINDINGS:
+        path, _, name = finding.test.partition("::")
+        source = (ROOT / path).read_text()
+        assert re.search(rf"def {name}\b", source), finding
+        beside = [p.read_text() for p in (ROOT / "tests").glob("*/regressions.py")]
+        assert any(re.search(rf"\b{finding.seed}\b", text) for text in (source, *beside)), finding
+
+
 # -- reports made up for this ------------------------------------------------------------------------------------
 
 NAMES = tuple(CHECKS)
@@ -139,7 +150,7 @@ def a_report(**changed: Any) -> Report:
         tuple(run_of(a_result(etcd, **changed)) for etcd in ("3.5.1", "3.4.23")),
         (
             Simulation(
-                "python -m tests.simulation", 10, 120.0, 0.3, 50.0, 9, 9, 9, {"reply lost": 2}
+                "python -m tests.simulation", "v3", 10, 120.0, 0.3, 50.0, 9, 9, 9, {"reply lost": 2}
             ),
         ),
         (
@@ -170,10 +181,8 @@ def test_the_close_up_is_of_a_holder_that_was_overtaken_and_of_its_line_alone() 
 
 
 def test_pictures_are_well_formed_and_take_the_colour_of_their_page() -> None:
-    from xml.etree import ElementTree
-
     for name, drawn in draw_all(a_report()).items():
-        ElementTree.fromstring(drawn)
+        ET.fromstring(drawn)
         assert not re.search(r'<text[^>]*fill="(?!currentColor)', drawn), name
     assert set(draw_all(Report())) == set()
 
@@ -244,11 +253,39 @@ def test_results_are_known_by_what_they_hold_and_replace_what_was_there(tmp_path
         (tmp_path / name).write_text(body)
     merged = gather.merged(report, gather.from_files([tmp_path / name for name in bodies]))
     assert [(r.result.etcd, r.result.seed) for r in merged.torture] == [("3.5.1", 8), ("3.4.23", 7)]
-    assert [(bug.name, bug.where) for bug in merged.planted] == [("no_fence", "simulation"), ("x", "torture")]  # fmt: skip
+    bugs = [(bug.name, bug.where) for bug in merged.planted]
+    assert bugs == [("no_fence", "simulation"), ("x", "torture")]
     assert merged.simulation == report.simulation
     (tmp_path / "other").write_text("{}")
     with pytest.raises(ValueError, match="other"):
         gather.from_files([tmp_path / "other"])
+
+
+SUMMARY = {
+    "api": "v3", "seeds": 20, "simulated_hours": 0.667, "times_real": 70.0, "requests": 5,
+    "faults": {"reply lost": 3}, "acquisitions": 4, "late_writes_refused": 2, "counts": {"terms": 1},
+    "violations": [{"seed": 3, "api": "v3", "check": "fifo", "words": "x"}],
+}  # fmt: skip
+
+
+def test_a_summary_of_the_simulation_is_understood(tmp_path: Path) -> None:
+    (tmp_path / "sum.json").write_text(json.dumps(SUMMARY))
+    report = gather.from_files([tmp_path / "sum.json"])
+    (made,) = report.simulation
+    assert (made.seconds, made.ratio, made.violations) == (120, 70.0, ("seed 3 on v3: fifo",))
+    assert "| reply lost | 3 |" in PARTS["simulation"](report)
+
+
+def test_what_the_simulation_says_of_planted_bugs_is_understood() -> None:
+    said = (
+        "no_fence                            2 seeds (2, 1, 9), by late write, tokens\n"
+        "release_by_name                   201 seeds (missed, missed, 4), by fifo\n"
+    )
+    found = list(gather.bugs_of(said, gather.SIMULATED, "simulation", "tests.torture.plants"))
+    assert [(bug.name, bug.by, bug.seeds) for bug in found] == [
+        ("no_fence", ("late write", "tokens"), 2.0),
+        ("release_by_name", (), None),
+    ]
 
 
 def test_what_torture_says_of_planted_bugs_is_understood() -> None:
