@@ -108,6 +108,7 @@ def a_result(etcd: str = "3.5.1", **changed: Any) -> Result:
     holdings += [
         Holding("v3/lock", "a1.1", 100, 40.0, 44.0, "lost"),
         Holding("v3/lock", "a0.1", 101, 42.5, 42.6, "released"),
+        Holding("v3/rwlock", "a2.1", 99, 41.0, 41.1, "released"),
         Holding("v3/rwlock", "a0.1", 102, 60.0, 64.0, "lost"),
         Holding("v3/lock", "a0.1", 103, 90.0, 99.0, "released"),
     ]
