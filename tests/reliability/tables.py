@@ -204,32 +204,6 @@ def outages(report: Report) -> str:
     return picture("outages.svg") if report.torture else NOTHING
 
 
-@part("all outages")
-def all_outages(report: Report) -> str:
-    if not report.torture:
-        return NOTHING
-    worst: Counter[str] = Counter()
-    gaps = {}
-    for run in report.torture:
-        for gap in run.result.gaps:
-            gaps[gap.kind, run.result.etcd] = gap
-            worst[gap.kind] = max(worst[gap.kind], gap.worst)
-    rows = []
-    for kind, _ in worst.most_common():
-        cells = [gaps.get((kind, run.result.etcd)) for run in report.torture]
-        rows.append(
-            [
-                kind,
-                *(
-                    f"{c.median:.2f}, {c.worst:.2f} s ({len(c.samples)})" if c else ""
-                    for c in cells
-                ),
-            ]
-        )
-    head = ["median, worst (how many)", *(f"etcd {run.result.etcd}" for run in report.torture)]
-    return table(head, rows)
-
-
 @part("takeovers")
 def takeovers(report: Report) -> str:
     if not report.torture:
@@ -356,10 +330,27 @@ def _together(result: Result) -> str:
 def faults(report: Report) -> str:
     if not report.torture:
         return NOTHING
-    counted = [Counter(fault.kind for fault in run.result.faults) for run in report.torture]
-    kinds = sorted({kind for each in counted for kind in each})
-    head = ["fault", *(f"etcd {run.result.etcd}" for run in report.torture)]
-    return table(head, [[kind, *(each[kind] for each in counted)] for kind in kinds])
+    worst = Counter({fault.kind: 0.0 for run in report.torture for fault in run.result.faults})
+    for run in report.torture:
+        for gap in run.result.gaps:
+            worst[gap.kind] = max(worst[gap.kind], gap.worst)
+    rows = [
+        [kind, *(cell for run in report.torture for cell in _fault(run.result, kind))]
+        for kind, _ in sorted(worst.items(), key=lambda each: (-each[1], each[0]))
+    ]
+    head = [
+        words
+        for run in report.torture
+        for words in (f"etcd {run.result.etcd}: times", "gap: median, worst (of)")
+    ]
+    return table(["fault", *head], rows)
+
+
+def _fault(result: Result, kind: str) -> tuple[int, str]:
+    gap = next((each for each in result.gaps if each.kind == kind and each.samples), None)
+    times = sum(fault.kind == kind for fault in result.faults)
+    said = f"{gap.median:.2f}, {gap.worst:.2f} s ({len(gap.samples)})" if gap else ""
+    return times, said
 
 
 @part("checks")
