@@ -61,14 +61,23 @@ def operations_of(story: Story) -> dict[str, Operations]:
     for act in story.acts:
         what = act.on if "gate" in act.more else f"{act.kind}"
         made[what].update(_outcome(act, there))
+    seen = _seen(story)
     for put in story.by("put"):
         made["numbered writes"][put["outcome"]] += 1
+        if put["outcome"] == "unknown":
+            made["numbered writes"]["applied"] += (put["key"], str(put["n"])) in seen
     return {what: Operations(**counts) for what, counts in sorted(made.items())}
 
 
 def _applied(story: Story) -> set[str]:
     etcd = {element for elements in story.final.elements.values() for element in elements}
     return etcd.union(*story.final.outside.values())
+
+
+def _seen(story: Story) -> set[tuple[str, str]]:
+    """Give the numbered values that were seen by a watcher, or are there at the end."""
+    seen = {(key, text) for line in story.by("seen") for key, text, _, _ in line["events"]}
+    return seen | {(key, text) for key, (_, text) in story.final.watched.items()}
 
 
 def _outcome(act: Act, there: set[str]) -> dict[str, int]:

@@ -24,7 +24,7 @@ from typing import Any
 from tests.properties.checkers import PROPERTIES
 from tests.properties.history import History
 from tests.properties.subjects import SUBJECTS
-from tests.torture.acts import PARTIES, TTL
+from tests.torture.acts import PARTIES, PREFIX, TTL
 from tests.torture.linear import first_contradiction
 from tests.torture.result import Check
 from tests.torture.story import Act, Story, operations
@@ -190,6 +190,7 @@ for _name in ("exclusion", "notice", "tokens"):
 @check("watchers")
 def watchers(story: Story, counter: Counter) -> Iterator[str]:
     logs: dict[str, _Log] = {}
+    possible = _possible(story)
     for line in story.by("resync", "seen"):
         log = logs.setdefault(line["watcher"], _Log(line["watcher"]))
         if line["e"] == "resync":
@@ -198,12 +199,21 @@ def watchers(story: Story, counter: Counter) -> Iterator[str]:
         for key, text, version, revision in line["events"]:
             counter.see()
             yield from log.take(key, text, version, revision)
+            if (key, text) not in possible:
+                yield f"{log.name}: {key} {text} was never written, or refused"
     puts = [line for line in story.by("put") if line["outcome"] == "ok"]
     alive = {line["w"] for line in story.by("ended")}
     for log in logs.values():
         yield from log.compare(puts)
         if log.name.partition("/")[0] in alive:
             yield from log.at_the_end(story.final.watched)
+
+
+def _possible(story: Story) -> set[tuple[str, str]]:
+    """Give the numbered values that were tried and not refused."""
+    tried = {(f"{PREFIX}{line['w']}", str(line["n"])) for line in story.by("puts")}
+    refused = {(p["key"], str(p["n"])) for p in story.by("put") if p["outcome"] == "refused"}
+    return tried - refused
 
 
 class _Log:

@@ -37,6 +37,7 @@ class Slot:
     generations: count[int] = field(default_factory=lambda: count(1))
     who: str = ""
     actor: Actor | None = None
+    ends: bool = False
 
     @property
     def pid(self) -> int:
@@ -122,6 +123,7 @@ class Crew:
             slot.actor.close()
             self._janitor.spare(slot.actor.pid)
         slot.actor = actor = self._company.actor()
+        slot.ends = False
         self._janitor.kill(actor.pid)
         slot.who = f"{slot.name}.{next(slot.generations)}"
         same = self.v3 if slot.api == "v3" else self.v2
@@ -144,10 +146,10 @@ class Crew:
         slot.actor.say(what)
 
     def kill(self, slot: Slot, how: int = signal.SIGKILL) -> None:
-        """End whoever has the slot with this signal."""
+        """End whoever has the slot with this signal; it is gone when another one takes the slot."""
         self._notes.note("killed", who=slot.who, how=signal.Signals(how).name)
+        slot.ends = True
         os.kill(slot.pid, how)
-        eventually(lambda: is_dead(slot.pid), PATIENCE, f"the end of {slot.who}")
 
     def stop(self, slot: Slot) -> None:
         os.kill(slot.pid, signal.SIGSTOP)
@@ -158,6 +160,10 @@ class Crew:
 
     def has_died(self, slot: Slot) -> bool:
         return is_dead(slot.pid)
+
+    def is_free(self, slot: Slot) -> bool:
+        """Tell whether somebody else is to take the slot: whoever has it is dead, or had time enough to end."""
+        return slot.ends or is_dead(slot.pid)
 
     def has_stopped(self, slot: Slot) -> bool:
         return is_stopped(slot.pid)

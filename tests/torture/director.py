@@ -106,7 +106,7 @@ class Director:
     def _mend(self) -> None:
         """Rule 1."""
         for slot in self._crew.slots:
-            if self._crew.has_died(slot):
+            if self._crew.is_free(slot):
                 self._crew.start(slot)
             else:
                 self._crew.resume(slot)
@@ -329,7 +329,9 @@ class Director:
 
     @contextmanager
     def holder_paused(self) -> Happening:
-        slots = self._rng.sample(self._crew.slots, 2)
+        slots = self._rng.sample(self._crew.v3, 2) + self._rng.sample(
+            self._crew.v2, min(1, len(self._crew.v2))
+        )
         for slot in slots:
             self._crew.order(slot, "freeze")
         for slot in slots:

@@ -157,6 +157,7 @@ class Namespaces(Places):
         for n, space in enumerate(self._spaces):
             veth = f"{self._tag}v{n}"
             self.janitor.later(f"ip netns del {space}")
+            self.janitor.later(f"ip link del {veth}")
             _do(f"ip netns add {space}")
             _do(f"ip link add {veth} type veth peer name eth0 netns {space}")
             _do(f"ip link set {veth} master {bridge}")

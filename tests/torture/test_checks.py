@@ -89,6 +89,7 @@ class Notes:
 
     def put(self, who: str, at: float, n: int, revision: int) -> None:
         key = f"watched/{who}"
+        self.note(at - 0.01, who, "puts", n=n)
         self.note(at, who, "put", n=n, called=at - 0.01, key=key, outcome="ok", revision=revision)
         self.final["watched"][key] = n, str(n)
 
@@ -237,6 +238,17 @@ def the_last_event_is_missing(notes: Notes) -> None:
 @refused("watchers")
 def an_event_came_twice(notes: Notes) -> None:
     notes.lines.append(copy.deepcopy(notes.find("seen", t=3)))
+
+
+@refused("watchers")
+def a_refused_write_was_seen(notes: Notes) -> None:
+    notes.find("put", n=3)["outcome"] = "refused"
+
+
+@refused("watchers")
+def something_was_seen_that_nobody_wrote(notes: Notes) -> None:
+    notes.drop("puts", n=2)
+    notes.drop("put", n=2)
 
 
 @refused("watchers")
