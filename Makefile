@@ -13,7 +13,7 @@ NEEDS := import sys; sys.exit(sys.version_info < (3, 11))
 COMPILED := PYTHONDONTWRITEBYTECODE=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak torture torture-report matrix lint docs bench clean
+.PHONY: help demo test soak simulation torture torture-report matrix lint docs bench clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -28,10 +28,13 @@ test: .venv/.dev  ## all tests, against real servers
 soak: .venv/.dev  ## the tests that have a long form, in their long form
 	@$(COMPILED) ETCD_RECIPES_LONG=1 $(BIN)/python -m pytest --timeout=7200 $(ARGS)
 
+simulation: .venv/.dev  ## the client in virtual time, under faults drawn from seeds: ARGS='--seeds 1000'
+	@$(COMPILED) $(BIN)/python -m tests.simulation $(ARGS)
+
 torture: .venv/.dev  ## every recipe on three members, while everything goes wrong: 90 s, or ARGS='--minutes 10'
 	@$(COMPILED) $(BIN)/python -m tests.torture $(ARGS)
 
-torture-report: .venv/.dev  ## the reliability report, from runs of half an hour, or ARGS="--from FILES"
+torture-report: .venv/.dev  ## the reliability report, from an hour of both, or ARGS='--from FILES'
 	@$(COMPILED) $(BIN)/python -m tests.reliability $(ARGS)
 
 matrix: .venv/.matrix  ## the tests on every Python here, and with the oldest dependencies

@@ -313,15 +313,15 @@ class Line:
         """Steps 3 to 5 over one feed: give a standing that calls for a decision or for another feed."""
         mine = seen.mine
         assert mine is not None  # checked in `_admitted`
-        watched = {entry.key for entry in self._rule.blockers(seen)}
-        keys = watched if self.beside is None else {*watched, self.beside}
+        watched = [entry.key for entry in self._rule.blockers(seen)]
+        keys = watched if self.beside is None else [*watched, self.beside]
         with self._store.watch(ctx, keys=keys, own=mine.key, quiet=QUIET) as feed:
             while True:
                 standing = self._store.standing(
                     self.name, mine, ctx, ahead=self._rule.ahead, beside=self.beside
                 )
                 blockers = {entry.key: entry for entry in self._blockers(standing)}
-                if standing.mine is None or not blockers or not blockers.keys() <= watched:
+                if standing.mine is None or not blockers or not blockers.keys() <= set(watched):
                     return standing
                 if not self._way_is_free(feed, standing, blockers):
                     return standing

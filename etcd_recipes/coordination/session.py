@@ -343,7 +343,7 @@ class Session:
                 claim.gone()
 
     def _look_for_strays(self, renewal: Renewal, ctx: Context) -> None:
-        for key in self._suspects & (renewal.keys or frozenset()):
+        for key in sorted(self._suspects & (renewal.keys or frozenset())):
             claim = self.claim_now(key)  # not if somebody stands there rightly, or is about to
             if claim is not None:
                 try:

@@ -170,7 +170,7 @@ class Handover:
 
     def _over_one_feed(self, watched: set[Place], ctx: Context) -> set[Place]:
         """Wait until one of those places is gone, or the feed is over; give those that are there."""
-        keys = {place.key for place in watched}
+        keys = sorted({place.key for place in watched})
         with self._store.watch(ctx, keys=keys, quiet=QUIET) as feed:
             read = (self._store.get(key, ctx) for key in keys)
             there = watched & {_place(entry) for entry in read if entry is not None}
