@@ -1,7 +1,7 @@
 """What torture and simulation have found in the library, and was mended.
 
-What the simulation found stands in its regressions, and is taken from there. A finding has the seed that found it, and the test that keeps it from coming back: one that forces it, or one
-that plays that seed again.
+What the simulation found stands in its regressions, and is taken from there. A finding has the seed that found
+it, and the test that keeps it from coming back: one that forces it, or one that plays that seed again.
 """
 
 from __future__ import annotations
