@@ -135,6 +135,14 @@ def simulated(body: dict[str, Any]) -> Simulation:
 # -- from runs ---------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How a program ended, and what it said."""
+
+    status: int
+    said: str
+
+
 def run(wanted: Wanted) -> Report:
     """Run what is wanted, one after the other, and give what came of it."""
     with tempfile.TemporaryDirectory(prefix="etcd-recipes-report-") as scratch:
@@ -151,7 +159,7 @@ def _torture(wanted: Wanted, folder: Path) -> Iterator[Path]:
             done = _python(
                 "tests.torture", f"--minutes={wanted.minutes:g}", f"--etcd={etcd}", f"--json={file}"
             )
-            if done.returncode != VOID:
+            if done.status != VOID:
                 break
         yield file
 
@@ -168,8 +176,8 @@ SIMULATED = re.compile(
 
 
 def _planted(wanted: Wanted, folder: Path) -> Iterator[Path]:
-    tortured = _python("tests.torture", "--planted", f"--etcd={wanted.servers[0]}").stdout
-    simulated = _python("tests.simulation.planted").stdout
+    tortured = _python("tests.torture", "--planted", f"--etcd={wanted.servers[0]}").said
+    simulated = _python("tests.simulation.planted").said
     bugs = [
         *bugs_of(tortured, TORTURED, "torture", "tests.torture.plants"),
         *bugs_of(simulated, SIMULATED, "simulation", "tests.simulation.planted"),
@@ -212,12 +220,16 @@ RUNS = {
 }
 
 
-def _python(module: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a module as a program; what it says is passed on."""
+def _python(module: str, *arguments: str, **environment: str) -> Done:
+    """Run a module as a program; what it says is passed on as it comes."""
     command = [sys.executable, "-m", module, *arguments]
     click.echo(f"$ {' '.join(['python', *command[1:]])}", err=True)
-    done = subprocess.run(
-        command, env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True, check=False
-    )
-    click.echo(done.stdout, err=True)
-    return done
+    said = []
+    with subprocess.Popen(
+        command, env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            click.echo(line, err=True, nl=False)
+            said.append(line)
+    return Done(process.returncode, "".join(said))

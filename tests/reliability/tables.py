@@ -126,9 +126,19 @@ def _histories(result: Result) -> str:
     )
 
 
+NO_QUORUM = "quorum lost"
+
+
 def _worst_gap(result: Result) -> str:
-    gap = max(result.gaps, key=lambda each: each.worst, default=None)
+    gaps = [each for each in result.gaps if each.kind != NO_QUORUM]
+    gap = max(gaps, key=lambda each: each.worst, default=None)
     return NOTHING if gap is None else f"{gap.worst:.2f} s ({gap.kind})"
+
+
+def _without_quorum(result: Result) -> str:
+    gap = next((each for each in result.gaps if each.kind == NO_QUORUM), None)
+    lasted = max((f.end - f.start for f in result.faults if f.kind == NO_QUORUM), default=0.0)
+    return NOTHING if gap is None else f"{gap.worst:.2f} s (away for up to {lasted:.1f} s)"
 
 
 def _takeover(result: Result) -> str:
@@ -155,6 +165,7 @@ VERDICTS: dict[str, Callable[[Result], str]] = {
     "histories that are linearizable": _histories,
     "watch events missing / repeated / out of order": _watching,
     "longest gap between two writes of a client": _worst_gap,
+    "the same while two of three members were away": _without_quorum,
     "slowest takeover after a holder died": _takeover,
 }
 

@@ -287,6 +287,34 @@ def test_what_the_simulation_says_of_planted_bugs_is_understood() -> None:
     ]
 
 
+def test_a_void_run_is_made_again_and_a_failed_one_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends: list[int] = []
+
+    def play(module: str, *arguments: str, **_: str) -> gather.Done:
+        place = next(words.partition("=")[2] for words in arguments if words.startswith("--json"))
+        status = ends.pop(0)
+        verdict = {0: "passed", 1: "failed", 3: "void"}[status]
+        Path(place).write_text(torture.store(a_result(verdict=verdict)))
+        return gather.Done(status, "")
+
+    monkeypatch.setattr(gather, "_python", play)
+    wanted = gather.Wanted(("torture",), (Path("etcd"),), 10.0, 1000)
+    for ends[:], verdict, left in (
+        ([3, 3, 0, 0], "passed", 1),
+        ([1, 0], "failed", 1),
+        ([3, 3, 3, 0], "void", 1),
+    ):
+        (run,) = gather.run(wanted).torture
+        assert (run.result.verdict, len(ends)) == (verdict, left)
+
+
+def test_a_program_is_run_and_heard() -> None:
+    assert gather._python("tests.reliability", "--help").said.startswith("usage: python -m")
+    assert gather._python("tests.reliability", "--nonsense").status == 2
+
+
 def test_what_torture_says_of_planted_bugs_is_understood() -> None:
     said = "no_fence: found by register, tokens\n    register: v3/lock: x is lost\nrelease_by_name: NOT FOUND\n"
     first, second = gather.bugs_of(said, gather.TORTURED, "torture", "tests.torture.plants")
