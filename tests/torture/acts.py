@@ -325,23 +325,28 @@ class _Section:
 
 
 class Gates:
-    """See the module's docstring."""
+    """See the module's docstring; `which` is barrier, double or latch.
 
-    def __init__(self, desk: Desk) -> None:
+    Each has a thread of its own: two who wait for each other at different gates would wait in vain.
+    """
+
+    def __init__(self, desk: Desk, which: str) -> None:
         self._desk = desk
-        self._rng = desk.rng("gates")
+        self._rng = desk.rng(which)
         client, api = desk.client, desk.api
         self._barrier = client.barrier(f"{api}/barrier")
         self._double = client.double_barrier(f"{api}/double", parties=PARTIES, ttl=TTL)
         self._rounds = count(1)
         self._round = next(self._rounds)
+        self._acts: tuple[Callable[[], None], ...] = {
+            "barrier": (self._pass_barrier, self._close_barrier),
+            "double": (self._meet,),
+            "latch": (self._count_down,),
+        }[which]
 
     def run(self) -> None:
-        acts = [self._pass_barrier, self._close_barrier, self._meet, self._count_down]
-        turn: list[Callable[[], None]] = []
-        while self._desk.acts_on(self._rng.uniform(0.01, 0.05)):
-            turn = turn or self._rng.sample(acts, len(acts))
-            turn.pop()()
+        while self._desk.acts_on(self._rng.uniform(0.1, 0.4)):
+            self._rng.choice(self._acts)()
 
     def _do(self, gate: str, go: Callable[[], Any], **what: Any) -> bool:
         """Go through one gate, and note when it began and what came of it."""

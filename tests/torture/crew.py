@@ -45,7 +45,7 @@ class Slot:
         return self.actor.pid
 
 
-COMMON = ("holds", "gates", "registering")
+COMMON = ("holds", "barrier", "double", "latch", "registering")
 V3 = (
     (*COMMON, "writing"),
     (*COMMON, "writing", "observing"),

@@ -50,9 +50,8 @@ class Operation:
 
 def first_contradiction(history: Sequence[Operation], start: Value = "") -> Operation | None:
     """Give the first operation whose result no order explains; None: the history is linearizable."""
-    known = [
-        op for op in history if op.new is not None or op.returned < inf
-    ]  # a lost read says nothing
+    # A read without a return says nothing.
+    known = [op for op in history if op.new is not None or op.returned < inf]
     moments = [(op.called, 0, n) for n, op in enumerate(known)]
     moments += [(op.returned, 1, n) for n, op in enumerate(known) if op.returned < inf]
     under_way: dict[int, Operation] = {}

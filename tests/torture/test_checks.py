@@ -207,6 +207,12 @@ def a_read_was_stale(notes: Notes) -> None:
     notes.note(103.6, "a", "return", op="r", outcome="ok", value="b/2.1s")
 
 
+@refused("linearizable")
+def a_refused_write_was_told_what_was_gone(notes: Notes) -> None:
+    notes.note(103.5, "a", "call", op="f", kind="swap", on="v3/lock", old="x", token=30)
+    notes.note(103.6, "a", "return", op="f", outcome="fenced", value="b/2.1s")
+
+
 @refused("exclusion")
 def two_believed_to_hold(notes: Notes) -> None:
     notes.find("leaving", visit="a/1")["t"] = 2.5
@@ -227,6 +233,12 @@ def a_token_went_back(notes: Notes) -> None:
 
 @refused("watchers")
 def an_event_is_missing(notes: Notes) -> None:
+    notes.drop("seen", t=2)
+
+
+@refused("watchers")
+def an_event_without_an_acknowledgement_is_missing(notes: Notes) -> None:
+    notes.find("put", n=2).update(outcome="unknown", revision=None)
     notes.drop("seen", t=2)
 
 
@@ -308,6 +320,12 @@ def a_dead_instance_is_shown(notes: Notes) -> None:
 @refused("registry")
 def a_view_converged_too_late(notes: Notes) -> None:
     notes.find("view", w="a")["t"] = HEALED + CONVERGED + 1
+
+
+@refused("registry")
+def a_view_converged_and_went_away_again(notes: Notes) -> None:
+    notes.note(102.0, "a", "view", api="v3", there={"a": "1"})
+    notes.note(HEALED + CONVERGED + 1, "a", "view", api="v3", there={"a": "1", "b": "1"})
 
 
 @refused("registry")
@@ -402,6 +420,13 @@ def test_a_broken_round_of_a_double_barrier_is_no_defect(notes: Notes) -> None:
     assert notes.refused_by() == set()
 
 
+def test_who_gave_up_before_a_double_barrier_was_not_in(notes: Notes) -> None:
+    for at in (3.0, 5.0, 7.0):
+        notes.gate("a", at, at + 1, "v3/double", "enter")
+        notes.find("gated", op=f"a/enter/{at:g}")["outcome"] = "timeout"
+    assert notes.refused_by() == set()
+
+
 # -- the figures ---------------------------------------------------------------------------------------------
 
 
@@ -415,6 +440,10 @@ def test_the_figures_are_those_of_the_story(notes: Notes) -> None:
     assert account.operations_of(story)["swap"].applied == 1
     assert account.operations_of(story)["v3/lock"].ok == 4
     assert [each.worst for each in account.gaps_of(story)] == [1.0]
+    late = {"kind": "leader stopped", "target": "m0", "begun": 2.9, "end": 3.0}
+    notes.note(2.95, "director", "fault", **late)  # most of the gap lies before it
+    story = tell(sorted(notes.lines, key=lambda n: n["t"]), Final(**notes.final))
+    assert [each.kind for each in account.gaps_of(story)] == ["leader killed"]
     assert account.watching_of(story).delivered == 2
     assert converged(story) == {"a": 1.0, "b": 1.0}
 

@@ -76,3 +76,10 @@ def test_an_unknown_write_may_take_effect_late_or_never() -> None:
     assert first_contradiction([late, Operation(1, 2, ""), Operation(3, 4, "a")]) is None
     assert first_contradiction([late, Operation(1, 2, ""), Operation(3, 4, "")]) is None
     assert first_contradiction([late, Operation(1, 2, "a"), Operation(3, 4, "")]) is not None
+
+
+def test_an_operation_takes_effect_once() -> None:
+    """There and back again, at the same time, leave what was there before."""
+    there, back = Operation(0, 10, "", "a"), Operation(0, 10, "a", "")
+    assert first_contradiction([there, back, Operation(11, 12, "")]) is None
+    assert first_contradiction([there, back, Operation(11, 12, "a")]) is not None

@@ -20,6 +20,7 @@ from tests.tools import child, eventually
 from tests.torture import resources
 from tests.torture.checks import CHECKS
 from tests.torture.director import HAPPENINGS
+from tests.torture.janitor import Janitor
 from tests.torture.notebook import Notebook, outcome_of, read
 from tests.torture.plan import KINDS, draw, round_length
 from tests.torture.plants import PLANTS
@@ -153,6 +154,15 @@ OWNER = """
     print(json.dumps("ready"), flush=True)
     sys.stdin.readline()
 """
+
+
+def test_a_ctrl_c_does_not_reach_the_janitor() -> None:
+    janitor = Janitor()
+    pid = janitor._process.pid
+    try:
+        assert os.getsid(pid) == pid
+    finally:
+        janitor.close()
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])

@@ -35,14 +35,16 @@ __all__ = ["Worker"]
 
 ACTS: dict[str, Callable[[Desk], Any]] = {
     "holds": Holds,
-    "gates": Gates,
+    "barrier": lambda desk: Gates(desk, "barrier"),
+    "double": lambda desk: Gates(desk, "double"),
+    "latch": lambda desk: Gates(desk, "latch"),
     "writing": Writing,
     "watching": Watching,
     "observing": Observing,
     "registering": Registering,
 }
 
-ACTIVE = ("holds", "gates", "writing")
+ACTIVE = ("holds", "barrier", "double", "latch", "writing")
 """The acts that change something; the others look on."""
 
 
