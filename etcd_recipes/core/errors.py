@@ -199,7 +199,7 @@ class ResponseError(EtcdRecipesError):
 
     `maybe_applied` is True when a write may have been carried out all the same: a copy of it was sent before,
     to an endpoint that did not answer; or the answer says that all went well, but was cut off or rewritten on
-    its way (v3).
+    its way.
     """
 
     maybe_applied: bool = False

@@ -18,4 +18,11 @@ class Regression:
     plays: tuple[str, ...] = ()
 
 
-REGRESSIONS: tuple[Regression, ...] = ()
+REGRESSIONS: tuple[Regression, ...] = (
+    Regression(
+        "half an answer to a write on v2",
+        1024,
+        "v2",
+        "a write whose 201 was cut short by a proxy was said to have had no effect",
+    ),
+)

@@ -224,3 +224,13 @@ def test_whatever_arrives_only_the_librarys_errors_leave(
     for parse in PARSERS:
         with contextlib.suppress(e.ResponseError):
             parse(Reply(status, headers, body, AT))
+
+
+@pytest.mark.parametrize("body", [b"", b'{"action":"create","no', b"[]", {"action": "set"}])
+def test_a_write_whose_answer_cannot_be_read_may_be_done(body: object) -> None:
+    with pytest.raises(e.ResponseError) as raised:
+        replies.written(reply(body, 201))
+    assert raised.value.maybe_applied
+    with pytest.raises(e.ResponseError) as raised:
+        replies.response(reply(body))
+    assert not raised.value.maybe_applied

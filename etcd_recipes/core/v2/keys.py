@@ -93,7 +93,7 @@ class Keys:
             no_value_on_success=no_value_on_success,
         )
         reply = self._service.call(action, self._service.limit(timeout, ctx))
-        return replies.response(reply, bare=no_value_on_success)
+        return replies.written(reply, bare=no_value_on_success)
 
     def create(
         self,
@@ -137,7 +137,7 @@ class Keys:
         sent again when its answer is lost (it would stand there twice): ClusterError.maybe_applied.
         """
         action = requests.create_in_order(dir, value, ttl=ttl)
-        return replies.response(self._service.call(action, self._service.limit(timeout, ctx)))
+        return replies.written(self._service.call(action, self._service.limit(timeout, ctx)))
 
     def delete(
         self,
@@ -160,7 +160,7 @@ class Keys:
         action = requests.delete(
             key, prev_value=prev_value, prev_index=prev_index, recursive=recursive, dir=dir
         )
-        return replies.response(self._service.call(action, self._service.limit(timeout, ctx)))
+        return replies.written(self._service.call(action, self._service.limit(timeout, ctx)))
 
     def watcher(self, key: str, *, after_index: int = 0, recursive: bool = False) -> Watcher:
         """Make a watcher of the key, or with `recursive` of all below it too. No request before `next`.

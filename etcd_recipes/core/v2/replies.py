@@ -48,7 +48,16 @@ from etcd_recipes.core.errors import (
 from etcd_recipes.core.http.action import Reply
 from etcd_recipes.core.v2.values import Node, Response, Version
 
-__all__ = ["Reading", "decode", "excerpt", "index_of", "judge", "judge_removal", "response"]
+__all__ = [
+    "Reading",
+    "decode",
+    "excerpt",
+    "index_of",
+    "judge",
+    "judge_removal",
+    "response",
+    "written",
+]
 
 WATCHER_CLEARED = 400
 """The errorCode of a watch that the server dropped because it restored a snapshot."""
@@ -232,6 +241,15 @@ def response(reply: Reply, *, bare: bool = False) -> Response:
             reply.headers.get("x-etcd-cluster-id", ""),
             reply.doubt and action != "get",
         )
+
+
+def written(reply: Reply, *, bare: bool = False) -> Response:
+    """Read what a write was answered; when that cannot be read, it says that the write may be done."""
+    try:
+        return response(reply, bare=bare)
+    except ResponseError as error:
+        error.maybe_applied = True
+        raise
 
 
 def index_of(reply: Reply) -> int:
