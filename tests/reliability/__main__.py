@@ -3,6 +3,7 @@
     python -m tests.reliability                        all: torture and planted bugs on each etcd, simulation
     python -m tests.reliability --only torture         one of: torture, simulation, planted, cut-off
     python -m tests.reliability --from FILE...         results of torture and simulation; nothing is run
+    python -m tests.reliability --from                 no new results: the page is written anew
     python -m tests.reliability --to FOLDER            into another folder than that of the documentation
 
 What is new takes the place of what the report has of the same kind; the rest of it stays. Results are kept
@@ -25,7 +26,7 @@ from tests.reliability.tables import is_green
 def main() -> int:
     options = _arguments()
     old = publish.read(options.to)
-    if options.files:
+    if options.files is not None:
         new = gather.from_files(options.files)
     else:
         new = gather.run(
@@ -55,7 +56,7 @@ def _arguments() -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--from", dest="files", nargs="+", type=Path, help="results that are there")
+    parser.add_argument("--from", dest="files", nargs="*", type=Path, help="results that are there")
     parser.add_argument("--only", nargs="+", choices=gather.KINDS)
     parser.add_argument("--minutes", type=float, default=10.0, help="of torture, for each etcd")
     parser.add_argument("--seeds", type=int, default=1000, help="of the simulation")

@@ -83,7 +83,7 @@ def _number(version: str) -> list[int]:
 
 def from_files(paths: Sequence[Path]) -> Report:
     """Give the report of these results, whatever each of them is; ValueError for one that is none."""
-    found = _stamp()
+    found = _stamp() if paths else Report()
     for path in paths:
         found = _with(found, path.read_text(), path)
     return found

@@ -44,7 +44,9 @@ def published() -> Report:
 
 def test_page_and_pictures_are_what_the_json_gives(published: Report) -> None:
     page = PAGE.read_text()
-    assert publish.page(published, page) == page
+    assert publish.page(published, page) == page, (
+        "write it anew: python -m tests.reliability --from"
+    )
     pictures = {path.name: path.read_text() for path in publish.FOLDER.glob("*.svg")}
     assert pictures == draw_all(published)
     assert set(re.findall(r"^:file: (.*)$", page, re.MULTILINE)) == set(pictures)
@@ -255,6 +257,7 @@ def test_results_are_known_by_what_they_hold_and_replace_what_was_there(tmp_path
     bugs = [(bug.name, bug.where) for bug in merged.planted]
     assert bugs == [("no_fence", "simulation"), ("x", "torture")]
     assert merged.simulation == report.simulation
+    assert gather.merged(report, gather.from_files([])) == report
     (tmp_path / "other").write_text("{}")
     with pytest.raises(ValueError, match="other"):
         gather.from_files([tmp_path / "other"])
