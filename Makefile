@@ -13,11 +13,11 @@ NEEDS := import sys; sys.exit(sys.version_info < (3, 11))
 COMPILED := PYTHONDONTWRITEBYTECODE=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak matrix simulation torture fuzz lint docs bench clean
+.PHONY: help demo test soak matrix simulation torture torture-report fuzz lint docs bench clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 21
 
 demo: .venv/.runtime  ## workers, locks and an election on a real etcd, with crashes
 	@$(BIN)/etcd-recipes demo $(ARGS)
@@ -36,6 +36,9 @@ fuzz: .venv/.dev  ## a search for input that hurts a parser: ARGS='--seconds 600
 
 torture: .venv/.dev  ## every recipe on three members, while everything goes wrong: 90 s, or ARGS='--minutes 10'
 	@$(COMPILED) $(BIN)/python -m tests.torture $(ARGS)
+
+torture-report: .venv/.dev  ## the reliability report, from an hour of both, or ARGS='--from FILES'
+	@$(COMPILED) $(BIN)/python -m tests.reliability $(ARGS)
 
 simulation: .venv/.dev  ## the client in virtual time, under faults drawn from seeds: ARGS='--seeds 1000'
 	@$(COMPILED) $(BIN)/python -m tests.simulation $(ARGS)

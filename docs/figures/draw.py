@@ -62,13 +62,17 @@ def cross(x: float, y: float) -> str:
     )
 
 
-def write(name: str, width: int, height: int, title: str, *parts: str) -> None:
+def picture(width: float, height: float, title: str, *parts: str) -> str:
     body = "\n".join(parts)
-    (HERE / f"{name}.svg").write_text(
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" '
-        f'aria-label="{escape(title)}" style="width:100%;max-width:{width}px;height:auto" '
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" role="img" '
+        f'aria-label="{escape(title)}" style="width:100%;max-width:{width:g}px;height:auto" '
         f'font-family="system-ui, sans-serif">\n<title>{escape(title)}</title>\n{body}\n</svg>\n'
     )
+
+
+def write(name: str, width: int, height: int, title: str, *parts: str) -> None:
+    (HERE / f"{name}.svg").write_text(picture(width, height, title, *parts))
 
 
 def the_line() -> None:

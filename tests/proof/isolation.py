@@ -18,7 +18,13 @@ from tests.tools import eventually
 class Isolated:
     """Three members, any of which can be cut off from the others."""
 
-    def __init__(self, *, heartbeat: int = 50, election_timeout: int = 500) -> None:
+    def __init__(
+        self,
+        *,
+        heartbeat: int = 50,
+        election_timeout: int = 500,
+        extra_args: tuple[str, ...] = (),
+    ) -> None:
         ports = free_ports(6)
         listen, client = ports[:3], ports[3:]
         self.between = [FaultProxy(f"http://127.0.0.1:{port}") for port in listen]
@@ -31,7 +37,7 @@ class Isolated:
             member = EtcdProcess(
                 heartbeat=heartbeat,
                 election_timeout=election_timeout,
-                extra_args=(f"--listen-peer-urls=http://127.0.0.1:{listen[i]}",),
+                extra_args=(f"--listen-peer-urls=http://127.0.0.1:{listen[i]}", *extra_args),
             )
             member._sit(Seat(names[i], client[i], known[i], cluster, token))
             self.members.append(member)

@@ -15,12 +15,22 @@ def marker(module: str) -> str:
 
 def part(module: str) -> str:
     """Give what a module has written."""
-    return PAGE.read_text().partition(marker(module))[2].partition(_END)[0]
+    return inside(PAGE.read_text(), marker(module))
 
 
 def write(module: str, text: str) -> None:
     """Put `text` where a module's part is."""
-    head, begin, rest = PAGE.read_text().partition(marker(module))
+    PAGE.write_text(replaced(PAGE.read_text(), marker(module), text))
+
+
+def inside(page: str, begin: str) -> str:
+    """Give what stands between this marker and the next end."""
+    return page.partition(begin)[2].partition(_END)[0]
+
+
+def replaced(page: str, begin: str, text: str) -> str:
+    """Give the page with `text` between this marker and the next end."""
+    head, _, rest = page.partition(begin)
     _, end, tail = rest.partition(_END)
-    assert end, f"{PAGE} has lost its markers"
-    PAGE.write_text(f"{head}{begin}\n{text.strip()}\n{end}{tail}")
+    assert end, f"the page has lost its marker {begin}"
+    return f"{head}{begin}\n{text.strip()}\n{end}{tail}"
