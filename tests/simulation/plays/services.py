@@ -98,10 +98,8 @@ class _Services:
             self._missing.pop(each, None)
             return
         since = self._missing.setdefault(each, world.now)
-        if (
-            world.now
-            > max(since, world.trouble_until, each.site.trouble_until) + 2 * world.ttl + BOUND
-        ):
+        fine_since = max(since, world.trouble_until, each.site.trouble_until)
+        if world.now > fine_since + world.ttl + BOUND:
             world.record.violation(
                 "registration", f"{each.key} of {each.process} has not come back since {since:.1f}"
             )
@@ -147,7 +145,7 @@ def registrar(world: World, name: str) -> Part:
             mine = _Open(made._key, made.instance.owner, site.process, site, address)
             services.known.append(mine)
             world.record.counts["registrations"] += 1
-            until = world.now + (2.0 if world.calm else world.chance.random() * 30.0)
+            until = world.now + world.chance.random() * (5.0 if world.calm else 80.0)
             while world.now < until and not world.over:
                 world.sleep(world.chance.random() * (0.5 if world.calm else 5.0))
                 if world.chance.random() < 0.5:
