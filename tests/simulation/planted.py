@@ -229,7 +229,7 @@ def no_revision_guard() -> None:
     put(Assembly, "_is_new", is_new)
 
 
-@bug("liveness", "view", plays=("registry",), seed=2)
+@bug("liveness", "view", plays=("registry",), seed=5)
 def no_hasleader() -> None:
     """Does not ask for a leader, so a member that is cut off keeps its silence."""
     put(requests, "REQUIRE_LEADER", {})
@@ -264,7 +264,7 @@ def in_when_all_have_come() -> None:
     put(View, "opened", property(lambda self: len(self.members) > 0))
 
 
-@bug("registration", plays=("registry",))
+@bug("registration", plays=("registry",), seed=24)
 def no_healing() -> None:
     """A registration that was lost stays lost."""
     put(Registration, "_heal", lambda self: None)

@@ -127,7 +127,7 @@ def latch(world: World, name: str) -> Part:
             )
             mine = client.latch(f"{name}.{number}", count=count)
             try:
-                world.sleep(world.chance.random() * (0.2 if world.calm else 3.0))
+                world.sleep(world.chance.random() * (1.0 if world.calm else 6.0))
                 mine.count_down(site.name, timeout=3.0)
                 if gate.wait(site, mine.wait, 5.0 if world.calm else 20.0):
                     number += 1

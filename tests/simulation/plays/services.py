@@ -145,13 +145,14 @@ def registrar(world: World, name: str) -> Part:
                 continue
             mine = _Open(made._key, made.instance.owner, site.process, site, address)
             services.known.append(mine)
+            changes = world.chance.random() < 0.5  # an update would heal it as well
             world.record.counts["registrations"] += 1
             until = world.now + world.chance.random() * (
                 5.0 if world.calm else world.chance.choice((5.0, 20.0, 80.0))
             )
             while world.now < until and not world.over:
                 world.sleep(world.chance.random() * (0.5 if world.calm else 5.0))
-                if world.chance.random() < 0.5:
+                if changes and world.chance.random() < 0.5:
                     made.update(metadata={"n": str(world.chance.randrange(100))}, timeout=2.0)
             _close(made, 5.0 if world.chance.random() < 0.8 else 0.01)
             mine.closed = world.now
