@@ -60,6 +60,7 @@ class Link:
     def __init__(self) -> None:
         self.forth = True
         self.back = True
+        self.changes = 0  # how often it was cut or mended
         self.held: list[tuple[Any, ...]] = []
 
 
@@ -304,15 +305,22 @@ class Network:
     def cut(self, process: Process, host: int, *, forth: bool = True, back: bool = True) -> None:
         """Cut a link one way or both."""
         link = self.link(process, host)
+        link.changes += 1
         link.forth, link.back = link.forth and not forth, link.back and not back
 
     def mend(self, process: Process, host: int) -> None:
-        """Make a link whole; what it held goes on, a moment later, in its order."""
+        """Make a link whole, in a moment; what it holds by then goes on first, in its order."""
         link = self.link(process, host)
+        link.changes += 1
+        self.scheduler.after(0.2 + self._trip(), self._restore, link, link.changes)
+
+    def _restore(self, link: Link, change: int) -> None:
+        if link.changes != change:
+            return  # it was cut again
         link.forth = link.back = True
         held, link.held = link.held, []
-        for number, (go_on, *what) in enumerate(held):
-            self.scheduler.after(0.2 + 1e-6 * number + self._trip(), go_on, *what)
+        for go_on, *what in held:
+            go_on(*what)
 
     def mend_all(self) -> None:
         """Make everything whole."""

@@ -8,8 +8,11 @@ from bisect import bisect_left
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tests.simulation.model.v2errors import V2Error
+
 if TYPE_CHECKING:
     from tests.simulation.model import Cluster
+    from tests.simulation.model.tree import Node
 
 __all__ = ["Fact", "Oracle", "OracleV2", "OracleV3", "plain", "wish_of"]
 
@@ -107,20 +110,19 @@ class OracleV2(Oracle):
     def revision(self) -> int:
         return self._cluster.v2.index
 
-    def _files(self) -> list[Fact]:
-        return [
-            Fact(
-                node.path[3:], node.value, node.created, node.modified, int(node.expire is not None)
-            )
-            for node in self._cluster.v2.nodes()
-            if not node.is_dir
-        ]
-
     def get(self, key: str) -> Fact | None:
-        return next((fact for fact in self._files() if fact.key == key), None)
+        try:
+            node = self._cluster.v2._find(f"/1/{key}")
+        except V2Error:
+            return None
+        return None if node.is_dir else _fact(node)
 
     def below(self, prefix: str) -> list[Fact]:
-        found = [fact for fact in self._files() if fact.key.startswith(prefix)]
+        try:
+            top = self._cluster.v2._find(f"/1/{prefix}")
+        except V2Error:
+            return []
+        found = [_fact(node) for node in top.below() if not node.is_dir]
         return sorted(found, key=lambda fact: fact.created)
 
     def take(self, fact: Fact, *, lease: bool) -> list[Fact]:
@@ -139,6 +141,11 @@ class OracleV2(Oracle):
             value = None if gone else str(node.get("value", ""))
             facts.append(Fact(key, value, int(node["createdIndex"]), event.index))
         return facts
+
+
+def _fact(node: Node) -> Fact:
+    mortal = int(node.expire is not None)
+    return Fact(node.path[3:], node.value, node.created, node.modified, mortal)
 
 
 def plain(value: str) -> str:

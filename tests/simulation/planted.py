@@ -17,10 +17,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 from unittest import mock
 
-from etcd_recipes import Context, Fence
+from etcd_recipes import Barrier, Context, Fence, Registration
 from etcd_recipes.coordination import contenders
+from etcd_recipes.coordination.follow import _Following
 from etcd_recipes.coordination.hold import Hold
 from etcd_recipes.coordination.line import Line
+from etcd_recipes.coordination.rounds import View
+from etcd_recipes.core import retry
 from etcd_recipes.core.store import Entry, Guard, Standing
 from etcd_recipes.core.v2 import replies as replies_v2
 from etcd_recipes.core.v2 import requests as requests_v2
@@ -145,7 +148,7 @@ def a_new_place_for_each_join() -> None:
     variants.a_new_place_for_each_join()
 
 
-@bug("liveness", seed=2)
+@bug("liveness", seed=5)
 def no_second_read() -> None:
     """Watches from now on, and does not look at what happened before the watch was there."""
 
@@ -226,7 +229,7 @@ def no_revision_guard() -> None:
     put(Assembly, "_is_new", is_new)
 
 
-@bug("liveness", "view", plays=("registry",), seed=2)
+@bug("liveness", "view", plays=("registry",), seed=5)
 def no_hasleader() -> None:
     """Does not ask for a leader, so a member that is cut off keeps its silence."""
     put(requests, "REQUIRE_LEADER", {})
@@ -236,6 +239,48 @@ def no_hasleader() -> None:
 def code_2_is_final() -> None:
     """Takes etcd's "context deadline exceeded" for a refusal."""
     before = put(replies, "_in_doubt", lambda error: error.code != 2 and before(error))
+
+
+# -- the other recipes -----------------------------------------------------------------------------------------
+
+
+@bug("gate", plays=("barrier",))
+def a_dead_watch_opens_the_barrier() -> None:
+    """Takes the end of a watch for the end of the waiting."""
+
+    def wait(self: Barrier, timeout: float | None = None, *, ctx: Context | None = None) -> None:
+        limited = Context(timeout, parent=ctx)
+        with self._store.watch(limited, prefix=self._prefix, quiet=10.0) as feed:
+            if not self.held(ctx=limited):
+                return
+            feed.next()
+
+    put(Barrier, "wait", wait)
+
+
+@bug("round", plays=("double",))
+def in_when_all_have_come() -> None:
+    """Goes in when enough have come, whether or not each of them has said that it goes in."""
+    put(View, "opened", property(lambda self: len(self.members) > 0))
+
+
+@bug("registration", plays=("registry",), seed=24)
+def no_healing() -> None:
+    """A registration that was lost stays lost."""
+    put(Registration, "_heal", lambda self: None)
+
+
+@bug("observer", "view", plays=("election", "registry"))
+def follows_from_now() -> None:
+    """Watches from now on when a watch has ended, and so misses what was between the two."""
+
+    def open_(self: _Following) -> Any:
+        def watch() -> Any:
+            return self.store.watch(self.ctx, prefix=self.prefix, after=None, quiet=10.0)
+
+        return retry.HEALING.run(self.ctx, watch, on_failure=self.on_trouble)
+
+    put(_Following, "open", open_)
 
 
 # -- the search ------------------------------------------------------------------------------------------------

@@ -56,8 +56,10 @@ class Pair:
             self.settle()
         for side, norm in zip(self.sides, self.norms, strict=True):
             request = build(norm)
-            status, body = norm.answer(side.send(request))
-            found.append((status, sorted_keys(body)))
+            answer = side.send(request)
+            status, body = norm.answer(answer)
+            index = norm.value(int(answer.headers.get("X-Etcd-Index", "0")), "index")
+            found.append((status, index, sorted_keys(body)))
         trail.append(f"{request.method} {request.path} {request.body.decode()}")
         assert found[1] == found[0]
 
@@ -162,8 +164,8 @@ def test_on_v2_the_model_answers_as_etcd_does(real: Real, seed: int) -> None:
 
 
 def compare_waits(pair: Pair, streams: list[Messages]) -> None:
-    expected = streams[1].take(1, 0.0)
-    found = streams[0].take(1, 2.0 if expected else 0.02)
+    expected = drain(streams[1], 0.0)
+    found = streams[0].take(len(expected), 2.0) + streams[0].take(1, 0.02)
     norm, own = pair.norms
     assert norm.value(found) == own.value(expected)
     assert streams[0].stream.status == streams[1].stream.status

@@ -15,7 +15,7 @@ from tests.tools import long
 @pytest.mark.parametrize("api", ["v3", "v2"])
 @pytest.mark.parametrize("first", [0, 100])
 def test_no_seed_finds_anything(api: str, first: int) -> None:
-    for seed in range(first, first + long(2, 100)):
+    for seed in range(first, first + long(1, 100)):
         outcome = play(seed, api, long(60.0, 120.0))
         assert outcome.violations == [], f"seed {seed} on {api}"
         assert outcome.requests > 100
@@ -35,6 +35,6 @@ def test_what_a_seed_has_found_stays_mended(old: Regression) -> None:
 
 def test_every_play_plays() -> None:
     for name in PLAYS:
-        world = World(5, seconds=20.0, plays=(name,))
+        world = World(5, seconds=12.0, plays=(name,))
         assert world.run(populate).violations == []
-        assert world.network.requests > 20, name
+        assert world.network.requests > 10, name

@@ -299,6 +299,8 @@ class V2Walk:
         query: dict[str, Any] = {"wait": "true"}
         if rng.random() < 0.6:
             query["recursive"] = "true"
+        if rng.random() < 0.3:
+            query["stream"] = "true"
         since = rng.randint(max(1, self.written - 10), self.written + 3)
         if rng.random() < 0.5:
             return lambda _: f"{path}?{urlencode(query)}"

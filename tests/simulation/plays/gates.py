@@ -127,7 +127,7 @@ def latch(world: World, name: str) -> Part:
             )
             mine = client.latch(f"{name}.{number}", count=count)
             try:
-                world.sleep(world.chance.random() * (0.2 if world.calm else 3.0))
+                world.sleep(world.chance.random() * (1.0 if world.calm else 6.0))
                 mine.count_down(site.name, timeout=3.0)
                 if gate.wait(site, mine.wait, 5.0 if world.calm else 20.0):
                     number += 1
@@ -142,7 +142,6 @@ class _Visit:
     """One party's way through a double barrier."""
 
     who: str
-    begun: float
     round: int = 0
     left: bool = False
     through: bool = False
@@ -162,15 +161,18 @@ def double_barrier(world: World, name: str, parties: int) -> Part:
         gone = [v.who for v in same if v.through and v is not mine]
         if gone:
             world.record.violation("round", f"{gone} came out before {mine.who} had gone in")
-        there = sum(v.begun <= world.now for v in visits_of)
-        if there < parties:
-            world.record.violation("round", f"{mine.who} went in, one of {there} that had come")
+        marks = world.record.oracle.history(f"{name}/{mine.round}/in/")
+        said = {fact.key for fact in marks if fact.value is not None}
+        if len(said) < parties:
+            world.record.violation(
+                "round", f"{mine.who} went in, one of {len(said)} that had said so"
+            )
 
     def part(site: Site, client: Client) -> None:
         mine = client.double_barrier(name, parties=parties)
 
         def visit() -> bool:
-            me = _Visit(f"{site.process}", world.now)
+            me = _Visit(f"{site.process}")
             visits_of.append(me)
             mine.enter(8.0 if world.calm else world.chance.uniform(1.0, 30.0), party=id(me))
             me.round = mine._inside[id(me)].round

@@ -68,12 +68,13 @@ class _Services:
         if process.dead or process.paused or view.closed or world.now < fine_since:
             return
         bound = LAG if world.api == "v3" else LAG + 8.0
-        for id_ in {instance.id for instance in view.instances} ^ self._there:
-            if world.now > max(fine_since, self._changed.get(id_, 0.0)) + bound:
+        for id_ in sorted({instance.id for instance in view.instances} ^ self._there):
+            since = self._changed.setdefault(
+                id_, world.now
+            )  # it may have come and gone between two looks
+            if world.now > max(fine_since, since) + bound:
                 word = "does not show" if id_ in self._there else "still shows"
-                world.record.violation(
-                    "view", f"{process} {word} {id_}, since {self._changed[id_]:.1f}"
-                )
+                world.record.violation("view", f"{process} {word} {id_}, since {since:.1f}")
 
     def _check(self, each: _Open, fact: Fact | None) -> None:
         world = self.world
@@ -98,10 +99,8 @@ class _Services:
             self._missing.pop(each, None)
             return
         since = self._missing.setdefault(each, world.now)
-        if (
-            world.now
-            > max(since, world.trouble_until, each.site.trouble_until) + 2 * world.ttl + BOUND
-        ):
+        fine_since = max(since, world.trouble_until, each.site.trouble_until)
+        if world.now > fine_since + world.ttl + BOUND:
             world.record.violation(
                 "registration", f"{each.key} of {each.process} has not come back since {since:.1f}"
             )
@@ -146,11 +145,14 @@ def registrar(world: World, name: str) -> Part:
                 continue
             mine = _Open(made._key, made.instance.owner, site.process, site, address)
             services.known.append(mine)
+            changes = world.chance.random() < 0.5  # an update would heal it as well
             world.record.counts["registrations"] += 1
-            until = world.now + (2.0 if world.calm else world.chance.random() * 30.0)
+            until = world.now + world.chance.random() * (
+                5.0 if world.calm else world.chance.choice((5.0, 20.0, 80.0))
+            )
             while world.now < until and not world.over:
                 world.sleep(world.chance.random() * (0.5 if world.calm else 5.0))
-                if world.chance.random() < 0.5:
+                if changes and world.chance.random() < 0.5:
                     made.update(metadata={"n": str(world.chance.randrange(100))}, timeout=2.0)
             _close(made, 5.0 if world.chance.random() < 0.8 else 0.01)
             mine.closed = world.now
