@@ -24,6 +24,7 @@ def etcd() -> Iterator[EtcdProcess]:
     """The package's own fixture, with the v2 API switched on."""
     with EtcdProcess(enable_v2=True) as server:
         yield server
+        assert server.alive, f"the server died under the tests:\n{server.log_tail(40)}"
 
 
 @pytest.fixture(scope="session", autouse=True)

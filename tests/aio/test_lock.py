@@ -219,7 +219,7 @@ def test_several_locks_are_had_together_or_not_at_all(
 
     async def main() -> None:
         async with connect(api) as client:
-            both = client.multi_lock([b, a], timeout=0.1)
+            both = client.multi_lock([b, a], timeout=10)
             assert both.names == (a, b)
             async with both as hold:
                 assert [key.rpartition("/")[0] for key in hold.keys] == [a, b]

@@ -527,7 +527,9 @@ def test_each_task_is_a_party_of_a_double_barrier(
             waiting.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await waiting
-            assert not other.double_barrier(f"{name}-2", parties=2)._look(Context(5)).parties
+            await until(
+                lambda: not other.double_barrier(f"{name}-2", parties=2)._look(Context(5)).parties
+            )
 
             third = client.double_barrier(f"{name}-3", parties=2)
             waiting = asyncio.create_task(third.enter())

@@ -222,7 +222,7 @@ def late_release(stage: Stage) -> None:
     stage.decided(holder)
     for proxy in proxies:
         proxy.hold(only=LEAVES[stage.api], times=1)
-    stage.leave(holder, timeout=0.2)
+    stage.leave(holder, timeout=1.0)
     stage.over(holder)
     stage.struck()
     again = stage.enter(stage.one, "X", rival(1), client="H", through=True)
@@ -244,7 +244,7 @@ def late_join(stage: Stage) -> None:
     stage.over(warm_up)
     for proxy in proxies:
         proxy.hold(only=TAKES_A_PLACE[stage.api], times=1)
-    hurried = stage.enter(stage.one, "W", rival(1), through=True, timeout=0.3, ttl=TTL)
+    hurried = stage.enter(stage.one, "W", rival(1), through=True, timeout=1.0, ttl=TTL)
     stage.over(hurried)
     stage.struck()
     for proxy in proxies:

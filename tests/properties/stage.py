@@ -229,7 +229,7 @@ class Stage:
 
     def not_yet(self, parts: Parts) -> None:
         """Give them a moment in which they might get in, though they should not."""
-        self._wait(lambda: any(part.decided for part in parts), 0.5)
+        self._wait(lambda: any(part.decided for part in parts), 1.0)
 
     def over(self, parts: Parts, within: float = 0.0) -> None:
         """Wait until each has been in and has left, or has learned that it lost."""
@@ -270,7 +270,7 @@ class Stage:
             return
         leases = {self._key(p).rpartition("/")[2].partition("-")[0] for p in parts}
         with self._taking(parts):
-            for lease in leases:
+            for lease in filter(None, leases):  # one that was never in has no key
                 with suppress(LeaseNotFound):  # ended by itself, while the machine stood still
                     self._operator.v3.lease.revoke(int(lease, 16))
 
