@@ -202,6 +202,7 @@ _CLOSED = (
     ConnectionResetError,
     BrokenPipeError,
     ssl.SSLEOFError,
+    ssl.SSLZeroReturnError,  # in a handshake, from OpenSSL 3.0
 )
 
 _REFUSED = ("CERTIFICATE", "UNKNOWN_CA", "ACCESS_DENIED", "DECRYPT_ERROR", "HANDSHAKE_FAILURE")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -455,6 +456,15 @@ def test_the_kernels_own_timeout_is_an_endpoint_error_like_any_other(
     error = one.translate(TimeoutError(110, "Connection timed out"))
     assert isinstance(error, EndpointError)
     assert error.maybe_applied is sent
+
+
+@pytest.mark.parametrize("closed", [ssl.SSLEOFError(8, "EOF"), ssl.SSLZeroReturnError(6, "closed")])
+def test_an_end_in_the_handshake_is_one_however_openssl_names_it(closed: ssl.SSLError) -> None:
+    one = Attempt("https://a:1", Context(), 1.0)
+    one._fresh = True
+    closed.reason = ""  # which OpenSSL sets
+    said = str(one.translate(closed))
+    assert "closed without an answer, in the TLS handshake; is the endpoint http?" in said
 
 
 @pytest.mark.parametrize("timeout", [30 * 86_400.0, 1e12, float("inf")])
