@@ -28,7 +28,7 @@ test: .venv/.dev  ## all tests, against real servers
 soak: .venv/.dev  ## the tests that have a long form, in their long form
 	@$(COMPILED) ETCD_RECIPES_LONG=1 $(BIN)/python -m pytest --timeout=7200 $(ARGS)
 
-matrix: .venv/.matrix  ## the tests on every Python here, and with the oldest dependencies
+matrix: .venv/.dev  ## the tests on every Python here, and with the oldest dependencies
 	@$(COMPILED) $(BIN)/python -m tests.matrix $(ARGS)
 
 fuzz: .venv/.dev  ## a search for input that hurts a parser: ARGS='--seconds 600' (needs atheris)
@@ -79,8 +79,4 @@ clean:  ## remove all that these targets made, .venv included
 .venv/.dev: .venv/.runtime
 	@echo "installing the tools for tests, lint and docs into .venv" >&2
 	@$(PIP) install --group dev >&2
-	@touch $@
-
-.venv/.matrix: .venv/.dev
-	@$(PIP) install --group matrix >&2
 	@touch $@

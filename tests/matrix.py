@@ -4,7 +4,9 @@
 
 1. A place is a Python and a resolution: each Python from the floor up with the newest dependencies, and the
    oldest of them with the lowest.
-2. Each place gets a virtual environment of its own in .matrix, where it stays for the next time.
+2. Each place gets a virtual environment of its own in .matrix, where it stays for the next time. The lowest
+   dependencies are the lower bounds that pyproject names, each of which is a release; what they need in turn is
+   pip's choice.
 3. The tests run in one place after the other: two suites at once would starve each other.
 
 A Python counts if it runs: pyenv puts names on PATH behind which there is nothing.
@@ -14,19 +16,22 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
+
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 HOME = ROOT / ".matrix"
 FLOOR = (3, 11)
 WHICH = """
 import sys
+import tomllib
 print(sys.implementation.name, *sys.version_info[:3])
 sys.exit(sys.version_info.releaselevel != "final")
 """
@@ -38,12 +43,12 @@ class Place:
 
     python: Path
     version: tuple[int, ...]
-    resolution: str
+    lowest: bool
 
     @property
     def name(self) -> str:
         number = ".".join(map(str, self.version))
-        return number if self.resolution == "highest" else f"{number}-lowest"
+        return f"{number}-lowest" if self.lowest else number
 
 
 def candidates() -> Iterator[Path]:
@@ -70,22 +75,42 @@ def places(pythons: Iterable[Path]) -> list[Place]:
             newest[version[:2]] = max(newest.get(version[:2], ((), python)), (version, python))
     found = sorted(newest.values())
     return [
-        *(Place(python, version, "highest") for version, python in found),
-        *(Place(python, version, "lowest-direct") for version, python in found[:1]),
+        *(Place(python, version, lowest=False) for version, python in found),
+        *(Place(python, version, lowest=True) for version, python in found[:1]),
+    ]
+
+
+def lower_bounds() -> list[str]:
+    """Give what holds pip to the lower bounds of pyproject: of the package, its extras and its tests."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    extras = project["project"]["optional-dependencies"].values()
+    named = [*project["project"]["dependencies"], *project["dependency-groups"]["test"]]
+    wanted = [Requirement(each) for each in (*named, *(line for extra in extras for line in extra))]
+    return [
+        f"{each.name}=={bound.version}"
+        for each in wanted
+        for bound in each.specifier
+        if bound.operator == ">="
     ]
 
 
 def make(place: Place) -> Path:
     """Set up the place; gives its Python."""
-    uv, folder = shutil.which("uv", path=str(Path(sys.executable).parent)), HOME / place.name
-    assert uv is not None, "make matrix installs uv"
-    python = folder / "bin" / "python"
-    if not python.exists():
-        subprocess.run([uv, "venv", "--quiet", "--python", place.python, folder], check=True)
-    what = ["--editable", ".[all]", "--group", "test", "--resolution", place.resolution]
-    command = [uv, "pip", "install", "--quiet", "--python", python, *what]
-    subprocess.run(command, check=True, cwd=ROOT)
+    folder = HOME / place.name
+    python, made = folder / "bin" / "python", folder / "made"
+    if not made.exists():
+        subprocess.run([place.python, "-m", "venv", "--clear", folder], check=True)
+        held = folder / "constraints.txt"
+        held.write_text("\n".join(lower_bounds() if place.lowest else ()))
+        _pip(python, "--upgrade", "pip>=25.1")
+        _pip(python, "--editable", ".[all]", "--group", "test", "--constraint", str(held))
+        made.touch()
     return python
+
+
+def _pip(python: Path, *what: str) -> None:
+    pip = [python, "-m", "pip", "--disable-pip-version-check", "--quiet", "install"]
+    subprocess.run([*pip, *what], check=True, cwd=ROOT)
 
 
 def run(place: Place, arguments: list[str]) -> int:

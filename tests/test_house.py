@@ -97,7 +97,7 @@ def test_modules_that_decide_see_no_clock_thread_or_socket(name: str) -> None:
 def test_imports_run_downwards_only() -> None:
     linter = Path(sys.executable).with_name("lint-imports")
     done = subprocess.run(
-        [linter, "--no-cache", "--no-logo"], cwd=ROOT, capture_output=True, text=True, check=False
+        [linter, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
