@@ -353,6 +353,7 @@ def test_instances_are_registered_followed_and_picked(
                 async with asyncio.timeout(5):  # an end that was not confirmed in time goes on
                     while await registry.instances("api"):
                         await asyncio.sleep(0.01)
+                await until(lambda: not view.instances)  # which hears of it a moment later
                 with pytest.raises(DeadlineExceeded):
                     await view.wait_for(1, timeout=0.05)
             with pytest.raises(ValueError, match="address"):
