@@ -133,8 +133,8 @@ def main() -> int:
     failed = []
     for place in there:
         print(f"== {place.name}", flush=True)
-        if run(place, arguments):
-            failed.append(place.name)
+        if status := run(place, arguments):
+            failed.append(f"{place.name} (status {status})")  # a negative one is a signal's number
     print("failed on:" if failed else "passed on:", *(failed or (each.name for each in there)))
     return bool(failed)
 

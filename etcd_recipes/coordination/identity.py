@@ -15,6 +15,7 @@ from functools import cache
 
 from etcd_recipes.core import runtime
 from etcd_recipes.core.store import Entry
+from etcd_recipes.core.text import safe
 
 __all__ = ["Contender", "contender", "describe_self", "name_in"]
 
@@ -77,11 +78,4 @@ _LONGEST_NAME = 300
 
 def _printable(text: str) -> str:
     """Give `text` as one printable line: escaped where it is none, and cut where it is longer than a name."""
-    text = text if len(text) <= _LONGEST_NAME else f"{text[:_LONGEST_NAME]}..."
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else _escaped(c) for c in text)
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+    return safe(text if len(text) <= _LONGEST_NAME else f"{text[:_LONGEST_NAME]}...")
