@@ -234,7 +234,9 @@ class Troublemaker:
         def mend() -> None:
             host.member.stale_by = 0
 
-        self._later(self.chance.uniform(0.5, 5.0), mend)
+        lasts = self.chance.uniform(0.5, 5.0)
+        self.world.record.stale_until = max(self.world.record.stale_until, self.world.now + lasts)
+        self._later(lasts, mend)
 
     # -- the processes -----------------------------------------------------------------------------------------
 

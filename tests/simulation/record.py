@@ -48,6 +48,9 @@ class Line:
     highest: dict[str, int] = field(default_factory=dict)  # token, by kind of wish
     since: dict[tuple[str, int], float] = field(default_factory=dict)  # first seen in front
     been_in: dict[tuple[str, int], Grant] = field(default_factory=dict)
+    beside: list[Line] = field(
+        default_factory=list
+    )  # those that a multi-lock takes together with it
 
     def admitted(self, line: list[Fact]) -> list[Fact]:
         """Give those who may be in, of a line in the order of arrival."""
@@ -130,6 +133,7 @@ class Record:
         self.taken: dict[tuple[str, int], int] = {}  # by operators: incarnations of keys, and when
         self.judges: list[Callable[[], None]] = []
         self.kept: list[str] = []  # prefixes of what may be there at the end
+        self.stale_until = 0.0  # when the last member that answers reads with the past is cured
         self._patrolling = False
 
     # -- what is said ------------------------------------------------------------------------------------------
@@ -302,7 +306,7 @@ class Record:
             if world.now > max(front[name], world.trouble_until) + 3 * world.ttl + 5.0:
                 self.violation("orphan", f"{fact.key} stands in front, and nobody knows it")
                 front[name] = world.now
-        elif site.process.paused:
+        elif site.process.paused or any(self._waits_in(beside, pid) for beside in line.beside):
             front[name] = world.now
         elif world.now > max(front[name], world.trouble_until, site.trouble_until) + line.bound:
             waited = world.now - front[name]
@@ -310,6 +314,12 @@ class Record:
                 "liveness", f"{site.process} ({fact.key}) may go in since {waited:.1f} s"
             )
             front[name] = world.now
+
+    def _waits_in(self, line: Line, pid: object) -> bool:
+        standing = self._standing(line)
+        return any(
+            wish_of(fact).get("pid") == pid for fact in standing[len(line.admitted(standing)) :]
+        )
 
     def _check_gone(self, line: Line, grant: Grant) -> None:
         world = self.world

@@ -225,6 +225,8 @@ def multi_lock(world: World, name: str) -> Part:
     """Take two or three locks of three at once, or one of them by itself."""
     names = [f"{name}{letter}" for letter in "abc"]
     lines = {each: world.record.line(each, "lock") for each in names}
+    for line in lines.values():
+        line.beside = [other for other in lines.values() if other is not line]
     works = {each: Works(world, each) for each in names}
 
     def part(site: Site, client: Client) -> None:
