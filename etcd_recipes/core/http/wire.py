@@ -39,7 +39,7 @@ from etcd_recipes.core.http import curl
 from etcd_recipes.core.http.action import Action, Reply
 from etcd_recipes.core.http.attempt import Attempt
 from etcd_recipes.core.http.connection import Connection, Response, TlsConnection
-from etcd_recipes.core.http.stream import Headers, Stream
+from etcd_recipes.core.http.stream import Stream
 from etcd_recipes.core.http.tls import Tls
 from etcd_recipes.core.log import event_logger
 
@@ -110,13 +110,11 @@ class Wire:
             route = self._route(endpoint, foreign)
             connection, response = route.begin(attempt, action)
             body = response.read()
-            headers = Headers(response.headers)
-            reusable = not response.will_close and response.isclosed()
-        if reusable:
+        if response.is_kept:
             route.give_back(connection)
         else:
             connection.close()
-        return Reply(response.status, headers, body, endpoint, secret=action.secret)
+        return Reply(response.status, response.headers, body, endpoint, secret=action.secret)
 
     def open(
         self,
@@ -246,7 +244,7 @@ class _Route:
     def begin(self, attempt: Attempt, action: Action) -> tuple[Connection, Response]:
         """Steps 1, 3 and 4 of an exchange."""
         data = self._request(action)
-        return attempt.begin(self._take(), self._connection, action.method, data)
+        return attempt.begin(self._take(), self._connection, data)
 
     def _context(self) -> ssl.SSLContext | None:
         if self._tls is None:
