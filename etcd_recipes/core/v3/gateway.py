@@ -14,7 +14,7 @@ Rules of this file
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -241,7 +241,7 @@ class Gateway:
         return Answer(bodies[reply.endpoint], reply.endpoint, doubt=reply.doubt)
 
     def _too_old(
-        self, action: Action, endpoint: str, body: dict[str, Any], before: dict[str, int]
+        self, action: Action, endpoint: str, body: dict[str, Any], before: Mapping[str, int]
     ) -> EndpointError | None:
         """Give the reason to refuse an answer from the past, or None."""
         with replies.Reading(endpoint):
