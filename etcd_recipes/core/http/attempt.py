@@ -44,6 +44,11 @@ class Attempt:
     Entered, it is registered with the Context; left, it is not, and its cancel has no more effect.
     """
 
+    __slots__ = (
+        "_connection", "_ctx", "_ended_from_outside", "_endpoint", "_fresh", "_generation", "_head_until",
+        "_header_timeout", "_in_head", "_lock", "_number", "_sent", "_stall",
+    )  # fmt: skip
+
     def __init__(self, endpoint: str, ctx: Context, header_timeout: float | None) -> None:
         self._endpoint = endpoint
         self._ctx = ctx

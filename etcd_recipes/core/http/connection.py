@@ -214,6 +214,8 @@ class Response:
     Raises what `BROKEN` lists when the exchange breaks: whatever was received and not yet read stays.
     """
 
+    __slots__ = ("_body", "_connection", "_keeps", "_piece", "headers", "status")
+
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._piece = b""
