@@ -24,7 +24,7 @@ _LARGEST = 65536
 """Bytes of a head, of the line before a chunk, or of what follows the last one."""
 
 _MOST_HEADERS = 100
-_HEAD = re.compile(r"HTTP/1\.(\d) +([1-9]\d\d)(?: [^\r\n]*+)?+" r"((?:\r\n[!-9;-~]++:[^\r\n]*+)*+)")
+_STATUS = re.compile(r"HTTP/1\.(\d) +([1-9]\d\d)(?: .*)?")
 _FOLD = re.compile(r"\r\n[ \t]+")
 _LENGTH = re.compile(r"\d{1,18}", re.ASCII)
 
@@ -32,7 +32,7 @@ _LENGTH = re.compile(r"\d{1,18}", re.ASCII)
 # -- the head ------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Head:
     """What stands before the body: `headers` by lower-case name; `keeps` if the connection outlives the answer."""
 
@@ -55,13 +55,13 @@ def head_of(raw: bytes) -> Head:
     text = raw.decode("latin-1")
     if "\r\n " in text or "\r\n\t" in text:  # lines of old that go on in the next one
         text = _FOLD.sub(" ", text)
-    found = _HEAD.fullmatch(text)
-    if found is None:
-        raise http.client.HTTPException("a head that is none")
-    minor, status, block = found.groups()
-    headers = _headers(block.split("\r\n")[1:])
-    keeps = minor != "0" and "close" not in headers.get("connection", "").lower()
-    return Head(int(status), headers, keeps)
+    first, *lines = text.split("\r\n")
+    status = _STATUS.fullmatch(first)
+    if status is None or text.count("\n") != len(lines):  # a line end within a line
+        raise http.client.BadStatusLine(repr(first[:40]))
+    headers = _headers(lines)
+    keeps = status[1] != "0" and "close" not in headers.get("connection", "").lower()
+    return Head(int(status[2]), headers, keeps)
 
 
 def _headers(lines: list[str]) -> dict[str, str]:
@@ -69,7 +69,9 @@ def _headers(lines: list[str]) -> dict[str, str]:
         raise http.client.HTTPException(f"more than {_MOST_HEADERS} headers")
     headers: dict[str, str] = {}
     for line in lines:
-        name, _, value = line.partition(":")
+        name, colon, value = line.partition(":")
+        if not colon or not name or name[-1] == " ":
+            raise http.client.HTTPException("a header that is none")
         name, value = name.lower(), value.strip(" \t")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return headers
