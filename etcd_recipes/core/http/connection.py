@@ -229,7 +229,8 @@ class Response:
     def _head(self, data: bytes) -> tuple[framing.Head, bytes]:
         """Give the next head, and what came after it."""
         while (end := data.find(framing.HEAD_END)) < 0:
-            framing.check_begun(data)
+            if data:
+                framing.check_begun(data)
             received = self._connection.receive()
             if not received:
                 raise http.client.RemoteDisconnected("the answer was cut off in its headers")
@@ -260,7 +261,11 @@ class Response:
 
     def read(self) -> bytes:
         """Give the rest of the body."""
+        piece = self.read_some()
+        if self._body.is_over:
+            return piece  # as mostly, it came in one
         pieces = []
-        while piece := self.read_some():
+        while piece:
             pieces.append(piece)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            piece = self.read_some()
+        return b"".join(pieces)
