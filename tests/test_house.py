@@ -30,6 +30,7 @@ DECIDING = [
     "core/http/action.py",
     "core/http/curl.py",
     "core/http/endpoints.py",
+    "core/http/framing.py",
     "core/http/redirects.py",
     "core/v2/admin.py",
     "core/v2/admin_replies.py",

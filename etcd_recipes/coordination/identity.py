@@ -37,6 +37,9 @@ class Contender:
     value: str
 
 
+_compact = json.JSONEncoder(separators=(",", ":")).encode
+
+
 @cache
 def _process_id(_pid: int) -> str:
     return f"{runtime.rng().getrandbits(32):08x}"  # one per process: a forked child gets its own
@@ -50,7 +53,7 @@ def describe_self(**wish: str | int) -> str:
     pid = os.getpid()
     since = round(runtime.wall_clock(), 3)
     me = {"host": socket.gethostname(), "pid": pid, "since": since, "id": _process_id(pid)}
-    return json.dumps({**me, **wish}, separators=(",", ":"))
+    return _compact({**me, **wish})
 
 
 def contender(entry: Entry) -> Contender:

@@ -29,6 +29,7 @@ Listener = Callable[[str, Mapping[str, Any]], object]
 _listeners: tuple[
     Listener, ...
 ] = ()  # replaced as a whole: who is telling goes on with the old one
+_LEVELS = {name.lower(): level for name, level in logging.getLevelNamesMapping().items()}
 _telling: ContextVar[bool] = ContextVar("etcd_recipes_telling", default=False)
 
 
@@ -36,6 +37,15 @@ _telling: ContextVar[bool] = ContextVar("etcd_recipes_telling", default=False)
 def event_logger(name: str) -> Any:
     """Give the structlog logger over ``logging.getLogger("etcd_recipes.<name>")``."""
     import structlog  # not at import time: it costs as much as the rest of the core
+
+    class Logger(structlog.stdlib.BoundLogger):
+        """Lets an event that nobody wants go before anything is made of it."""
+
+        def _proxy_to_logger(self, method_name: str, *args: Any, **fields: Any) -> Any:
+            level = _LEVELS.get(method_name, logging.CRITICAL)
+            if not _listeners and not self._logger.isEnabledFor(level):
+                return None
+            return super()._proxy_to_logger(method_name, *args, **fields)
 
     return structlog.wrap_logger(
         logging.getLogger(f"etcd_recipes.{name}"),
@@ -45,7 +55,7 @@ def event_logger(name: str) -> Any:
             structlog.contextvars.merge_contextvars,
             structlog.stdlib.render_to_log_kwargs,
         ],
-        wrapper_class=structlog.stdlib.BoundLogger,
+        wrapper_class=Logger,
         cache_logger_on_first_use=True,
     )
 

@@ -6,6 +6,7 @@ Rules of this file
 2. A policy never sleeps past a deadline, and a cancel ends its sleep at once.
 3. Only what may be repeated is given to a policy: every verb of the Store is safe to repeat.
 4. Back-off is exponential with full jitter: when etcd comes back, its clients do not come all at once.
+5. What works at once costs no more than the call: the first attempt is made before anything is set up for others.
 """
 
 from __future__ import annotations
@@ -84,6 +85,16 @@ class Policy:
         Raises the last error when the policy gives up, and the Context's error when that ends first.
         """
 
+        try:
+            return call()
+        except EtcdRecipesError as error:
+            first = [error]
+
+        def attempt() -> T:
+            if first:
+                raise first.pop()  # it counts as the first one
+            return call()
+
         def failed(error: BaseException) -> bool:
             # The end of a limit further in is a failure like any other; only `ctx` ends the policy.
             mine = self.again(error) or (isinstance(error, ContextError) and not ctx.done)
@@ -107,7 +118,7 @@ class Policy:
             before_sleep=tell,
             reraise=True,
         )
-        return retrying(call)
+        return retrying(attempt)
 
 
 @dataclass(frozen=True, slots=True)

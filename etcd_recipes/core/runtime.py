@@ -185,20 +185,22 @@ def bearable(timeout: float | None) -> float | None:
     return None if timeout is None else min(timeout, _LONGEST)
 
 
+_BOOTTIME = getattr(time, "CLOCK_BOOTTIME", 0)
+_RLock = _thread.RLock
+
+
 class NativeRuntime:
     """The operating system's clock and threads."""
-
-    # CLOCK_BOOTTIME counts suspend, CLOCK_MONOTONIC does not; where there is none (macOS, Windows)
-    # the monotonic clock is the best there is.
-    _BOOTTIME = getattr(time, "CLOCK_BOOTTIME", None)
 
     def __init__(self) -> None:
         self.rng = random.Random()  # noqa: S311 (jitter and lease ids, not secrets)
 
-    if _BOOTTIME is not None:
+    # CLOCK_BOOTTIME counts suspend, CLOCK_MONOTONIC does not; where there is none (macOS, Windows)
+    # the monotonic clock is the best there is.
+    if hasattr(time, "CLOCK_BOOTTIME"):
 
         def now(self, _read: Callable[[int], float] = time.clock_gettime) -> float:
-            return _read(time.CLOCK_BOOTTIME)
+            return _read(_BOOTTIME)
 
     else:  # pragma: no cover (other systems)
 
@@ -214,7 +216,8 @@ class NativeRuntime:
     def new_lock(self) -> Lock:
         # Reentrant: a signal handler, or a finalizer, runs in the middle of whatever its thread is doing, and
         # would wait for ever for a lock that this thread has.
-        lock: Lock = _native("RLock")()
+        monkey = _monkey()
+        lock: Lock = (_RLock if monkey is None else monkey.get_original("_thread", "RLock"))()
         return lock
 
     def thread_id(self) -> int:

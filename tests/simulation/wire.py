@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 from etcd_recipes.core.context import Context
 from etcd_recipes.core.http.action import Action, Reply
 from etcd_recipes.core.http.attempt import BROKEN, Attempt
-from etcd_recipes.core.http.stream import Headers
 from tests.simulation.scheduler import Process, Task
 
 if TYPE_CHECKING:
@@ -157,7 +156,7 @@ class SimWire:
             status, headers = pipe.head
             body = b"".join(pipe.pieces)
         self.give_back(pipe)
-        return Reply(status, Headers(headers), body, endpoint)
+        return Reply(status, _lower(headers), body, endpoint)
 
     def open(
         self,
@@ -205,7 +204,7 @@ class SimStream:
         assert pipe.head is not None
         self.endpoint = endpoint
         self.status = pipe.head[0]
-        self.headers: Mapping[str, str] = Headers(pipe.head[1])
+        self.headers: Mapping[str, str] = _lower(pipe.head[1])
         self._attempt = attempt
         self._pipe = pipe
         self._wire = wire
@@ -252,3 +251,7 @@ class SimStream:
             self._wire.give_back(self._pipe)
         else:
             self._pipe.close()
+
+
+def _lower(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}

@@ -32,12 +32,10 @@ SHORTEST_STALL = 1.0
 BROKEN = (
     OSError,
     http.client.HTTPException,
-    ValueError,  # an answer that is cut off in the middle, or a chunk whose size is no number
-    AttributeError,  # the same, in a stream
-    OverflowError,  # a size that no machine can hold
+    ValueError,  # a host that is no name
     MemoryError,
 )
-"""What http.client raises when an exchange breaks."""
+"""What is raised when an exchange breaks."""
 
 
 class Attempt:
@@ -45,6 +43,11 @@ class Attempt:
 
     Entered, it is registered with the Context; left, it is not, and its cancel has no more effect.
     """
+
+    __slots__ = (
+        "_connection", "_ctx", "_ended_from_outside", "_endpoint", "_fresh", "_generation", "_head_until",
+        "_header_timeout", "_in_head", "_lock", "_number", "_sent", "_stall",
+    )  # fmt: skip
 
     def __init__(self, endpoint: str, ctx: Context, header_timeout: float | None) -> None:
         self._endpoint = endpoint
@@ -90,13 +93,12 @@ class Attempt:
                 self._connection.shut_down()
 
     def begin(
-        self, idle: Connection | None, connect: Callable[[], Connection], method: str, data: bytes
+        self, idle: Connection | None, connect: Callable[[], Connection], data: bytes
     ) -> tuple[Connection, Response]:
         """Send `data` over the idle connection or a new one, and read the head of the answer."""
         connection = idle or connect()
         connection.limit = self._left
         connection.look = self._check_not_ended
-        connection.hung_up = False
         with self._lock:
             self._connection = connection
         if idle is None:
@@ -110,13 +112,9 @@ class Attempt:
         except OSError:
             connection.hear_out()
             raise
-        response = Response(connection, method)
-        response.begin()
-        if connection.hung_up:
-            # http.client takes a head that was cut off for a complete one.
-            raise http.client.RemoteDisconnected("the answer was cut off in its headers")
+        response = Response(connection)
         if response.status < 200:
-            # 100 is http.client's to skip. After another one the answer is still to come, to somebody else.
+            # 100 is skipped. After another one the answer is still to come, to somebody else.
             raise http.client.HTTPException(f"HTTP status {response.status}, which is no answer")
         self._in_head = False
         return connection, response

@@ -1,6 +1,6 @@
-"""Connections: sockets whose every wait is bounded, and which another thread can end.
+"""Connections: sockets whose every wait is bounded, and which another thread can end; and the answers they bring.
 
-Connecting, TLS and the parsing of answers are http.client's; waiting is ours.
+Connecting and TLS are http.client's, what an answer means is `framing`'s; waiting is ours.
 
 Rules of this file
 * A wait on the socket takes no longer than `limit()` says at that moment, which is asked before each.
@@ -12,7 +12,6 @@ from __future__ import annotations
 import _socket
 import errno
 import http.client
-import io
 import ipaddress
 import os
 import select
@@ -22,11 +21,13 @@ from collections.abc import Callable
 from typing import Any
 
 from etcd_recipes.core import runtime
+from etcd_recipes.core.http import framing
 from etcd_recipes.core.http.guest import GuestTls
 
 __all__ = ["Connection", "Response", "TlsConnection"]
 
-_BUFFER = 65536
+_PIECE = 65536
+"""Bytes that are received at once, at most."""
 
 _KEEP_ALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPALIVE": 10, "TCP_KEEPINTVL": 3, "TCP_KEEPCNT": 3}
 """Seconds of silence until the system asks, between two questions, and how many of them; macOS has its own name
@@ -41,7 +42,6 @@ class Connection(http.client.HTTPConnection):
         super().__init__(host, port, **options)
         self.limit: Callable[[], float | None] = _no_limit
         self.look: Callable[[], None] = _see_nothing
-        self.hung_up = False
         self.tls: ssl.SSLContext | None = None
         self._known: runtime.Event | None = None  # of a name that is being looked up
         self._create_connection = self._dial  # http.client's own hook for making the socket
@@ -140,13 +140,11 @@ class Connection(http.client.HTTPConnection):
         if sock is not None:
             socket.close(sock.detach())
 
-    def receive_into(self, buffer: memoryview) -> int:
-        """Receive what is there into `buffer`, waiting no longer than the limit allows."""
+    def receive(self) -> bytes:
+        """Receive what is there, waiting no longer than the limit allows; b"" when the server has hung up."""
         self.sock.settimeout(self.limit())
-        count = self.sock.recv_into(buffer)
-        if count == 0:
-            self.hung_up = True
-        return count
+        received: bytes = self.sock.recv(_PIECE)
+        return received
 
 
 class TlsConnection(Connection, http.client.HTTPSConnection):
@@ -210,25 +208,64 @@ def _see_nothing() -> None:
     return None
 
 
-class _Source(io.RawIOBase):
-    """The connection as something that io.BufferedReader can read."""
+class Response:
+    """One answer: its head, which is read when it is made, and its body.
+
+    Raises what `BROKEN` lists when the exchange breaks: whatever was received and not yet read stays.
+    """
+
+    __slots__ = ("_body", "_connection", "_keeps", "_piece", "headers", "status")
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._piece = b""
+        head, rest = self._head(b"")
+        while head.status == http.client.CONTINUE:
+            head, rest = self._head(rest)
+        self.status, self.headers = head.status, head.headers
+        self._keeps = head.keeps
+        self._body = framing.body_of(head, rest)
 
-    def readable(self) -> bool:
-        return True
+    def _head(self, data: bytes) -> tuple[framing.Head, bytes]:
+        """Give the next head, and what came after it."""
+        while (end := data.find(framing.HEAD_END)) < 0:
+            if data:
+                framing.check_begun(data)
+            received = self._connection.receive()
+            if not received:
+                raise http.client.RemoteDisconnected("the answer was cut off in its headers")
+            data += received
+        return framing.head_of(data[:end]), data[end + len(framing.HEAD_END) :]
 
-    def readinto(self, buffer: Any) -> int:
-        return self._connection.receive_into(buffer)
+    @property
+    def is_kept(self) -> bool:
+        """True if the connection is free for the next request: all of the answer was read, and nothing else came."""
+        return self._keeps and self._body.is_exact and not self._piece
 
-    def makefile(self, _mode: str) -> io.BufferedReader:
-        """Stand in for the socket that http.client asks for its reading side."""
-        return io.BufferedReader(self, _BUFFER)
+    def wait(self) -> None:
+        """Wait until `read_some` would not have to."""
+        body = self._body
+        while not self._piece and not body.is_over:
+            self._piece = body.take()
+            if not self._piece and not body.is_over:
+                if received := self._connection.receive():
+                    body.add(received)
+                else:
+                    body.hung_up()
 
+    def read_some(self) -> bytes:
+        """Give what comes next of the body, b"" at its end."""
+        self.wait()
+        piece, self._piece = self._piece, b""
+        return piece
 
-class Response(http.client.HTTPResponse):
-    """An http.client response that reads through `_Source`."""
-
-    def __init__(self, connection: Connection, method: str) -> None:
-        super().__init__(_Source(connection), method=method)  # type: ignore[arg-type]
+    def read(self) -> bytes:
+        """Give the rest of the body."""
+        piece = self.read_some()
+        if self._body.is_over:
+            return piece  # as mostly, it came in one
+        pieces = []
+        while piece:
+            pieces.append(piece)
+            piece = self.read_some()
+        return b"".join(pieces)

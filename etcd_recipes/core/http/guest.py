@@ -39,16 +39,11 @@ class GuestTls:
         self._run(lambda: self._tls.write(data))  # a buffer takes everything
 
     def recv(self, count: int) -> bytes:
-        """Receive what is there, b"" at the end."""
-        return self._run(lambda: self._tls.read(count))
-
-    def recv_into(self, buffer: memoryview) -> int:
-        """Receive what is there into `buffer`; 0 at the end, announced or not, as an SSLSocket has it."""
+        """Receive what is there; b"" at the end, announced or not, as an SSLSocket has it."""
         try:
-            count: Any = self._run(lambda: self._tls.read(len(buffer), buffer))
+            return self._run(lambda: self._tls.read(count))
         except ssl.SSLEOFError:
-            return 0
-        return int(count)
+            return b""
 
     def _run(self, step: Callable[[], T]) -> T:
         """Take the step, sending and receiving what it asks for."""

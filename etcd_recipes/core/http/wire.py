@@ -39,7 +39,7 @@ from etcd_recipes.core.http import curl
 from etcd_recipes.core.http.action import Action, Reply
 from etcd_recipes.core.http.attempt import Attempt
 from etcd_recipes.core.http.connection import Connection, Response, TlsConnection
-from etcd_recipes.core.http.stream import Headers, Stream
+from etcd_recipes.core.http.stream import Stream
 from etcd_recipes.core.http.tls import Tls
 from etcd_recipes.core.log import event_logger
 
@@ -55,6 +55,7 @@ _log = logging.getLogger("etcd_recipes.http")
 
 _IDLE_PER_ENDPOINT = 32
 _FOREIGN = 32
+_HEADS = 16
 
 
 class Wire:
@@ -110,13 +111,11 @@ class Wire:
             route = self._route(endpoint, foreign)
             connection, response = route.begin(attempt, action)
             body = response.read()
-            headers = Headers(response.headers)
-            reusable = not response.will_close and response.isclosed()
-        if reusable:
+        if response.is_kept:
             route.give_back(connection)
         else:
             connection.close()
-        return Reply(response.status, headers, body, endpoint, secret=action.secret)
+        return Reply(response.status, response.headers, body, endpoint, secret=action.secret)
 
     def open(
         self,
@@ -240,13 +239,14 @@ class _Route:
             session.auth, HTTPBasicAuth
         )
         self._sign = session.auth if own_auth and not foreign else None
+        self._lines: dict[tuple[tuple[str, str], ...], str] = {}  # of heads that were sent before
         self._idle: deque[Connection] = deque()
         self._closed = False
 
     def begin(self, attempt: Attempt, action: Action) -> tuple[Connection, Response]:
         """Steps 1, 3 and 4 of an exchange."""
         data = self._request(action)
-        return attempt.begin(self._take(), self._connection, action.method, data)
+        return attempt.begin(self._take(), self._connection, data)
 
     def _context(self) -> ssl.SSLContext | None:
         if self._tls is None:
@@ -261,19 +261,30 @@ class _Route:
 
         (http.client sends them apart, which costs a system call here and another one in the server.)
         """
+        kind = tuple(action.headers.items())
+        lines = self._lines.get(kind)
+        if lines is None or _log.isEnabledFor(logging.DEBUG):
+            lines = self._lines_of(action)
+            if self._sign is None:
+                if len(self._lines) >= _HEADS:  # tokens come and go
+                    self._lines = {}
+                self._lines[kind] = lines
+        head = (
+            f"{action.method} {self._url.path}{action.path} HTTP/1.1\r\n"
+            f"{lines}Content-Length: {len(action.body)}\r\n\r\n"
+        )
+        return head.encode("latin-1") + action.body
+
+    def _lines_of(self, action: Action) -> str:
+        """Give the lines of the head that are the same for all actions with these headers, if nobody signs them."""
         headers = {**self._headers, **action.headers}
         if self._sign is not None:
             self._let_sign(action, headers)
         if _log.isEnabledFor(logging.DEBUG):
             shown = curl.command(self._endpoint, action, headers)
             event_logger("http").debug("http.request", curl=shown)
-        lines = [
-            f"{action.method} {self._url.path}{action.path} HTTP/1.1",
-            f"Host: {self._url.netloc}",
-        ]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
-        lines += [f"Content-Length: {len(action.body)}", "", ""]
-        return "\r\n".join(lines).encode("latin-1") + action.body
+        lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
+        return f"Host: {self._url.netloc}\r\n{''.join(lines)}"
 
     def _let_sign(self, action: Action, headers: dict[str, str]) -> None:
         """Let an authentication of the user's own look at each request, as requests itself would."""

@@ -59,6 +59,8 @@ __all__ = [
     "written",
 ]
 
+_decode = json.JSONDecoder().decode
+
 WATCHER_CLEARED = 400
 """The errorCode of a watch that the server dropped because it restored a snapshot."""
 
@@ -159,7 +161,7 @@ def _not_etcd(reply: Reply) -> InvalidResponse:
 def _object(body: bytes) -> dict[str, Any] | None:
     """Give the JSON object in `body`, or None."""
     try:
-        found = json.loads(body)
+        found = _decode(body.decode())
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
@@ -206,7 +208,7 @@ class Reading:
 
 def decode(reply: Reply) -> dict[str, Any]:
     """Give the JSON object in `reply`; EmptyResponse or InvalidResponse if there is none."""
-    if not reply.body.strip():
+    if not reply.body or reply.body.isspace():
         raise EmptyResponse(
             f"{reply.endpoint} answered with HTTP status {reply.status} and an empty body",
             endpoint=reply.endpoint,

@@ -4,7 +4,8 @@ The steps
 1. One HTTP request carries one create per watch, one JSON object after the other.
 2. It counts as answered when every create is confirmed: an endpoint that sends its headers and then stays
    silent is left like one that sends none, and the next one is asked.
-3. Results are given as they come, in messages: those that came before the last confirmation first.
+3. Results are given as they come, in messages: those that came before the last confirmation first. What came
+   before a cancel counts: it is given first, and the cancel is said by the next read.
 
 Rules of this file
 * A channel never reconnects: its reader knows from which revision to go on, or that he has to read first.
@@ -59,6 +60,9 @@ class Channel:
         revisions: list[int] = []
         while len(revisions) < self._creates:
             for result in self._awaited(messages, until):
+                if len(revisions) == self._creates:
+                    self._early.append(result)  # a later one's business, even if it is the end
+                    continue
                 _check(result, messages.endpoint)
                 if result.get("created"):
                     with replies.Reading(messages.endpoint):
@@ -108,12 +112,16 @@ class Channel:
 
         Errors as for `read`; it receives once.
         """
-        results: list[dict[str, Any]] | None
-        results, self._early = self._early, []
-        if not results:
-            results = self._messages.piece(quiet)
-        for result in results or ():
-            _check(result, self.endpoint)
+        results, self._early = self._early or self._messages.piece(quiet), []
+        if results is None:
+            return None
+        for at, result in enumerate(results):
+            if result.get("canceled"):
+                self._early = results[at:]  # kept until what came before it has been given
+                results = results[:at]
+                if at == 0:
+                    _check(result, self.endpoint)
+                break
         return results
 
     def close(self) -> None:

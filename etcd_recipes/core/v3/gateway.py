@@ -14,7 +14,7 @@ Rules of this file
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -232,7 +232,7 @@ class Gateway:
                 raise
             if refusal is None:
                 bodies[reply.endpoint] = body
-                refusal = self._too_old(action, reply.endpoint, body, before)
+                refusal = self._too_old(action, reply.endpoint, body, before, sent)
             return refusal
 
         reply = self._cluster.send(action, ctx, judge, at=at, doubt=doubt)
@@ -241,7 +241,12 @@ class Gateway:
         return Answer(bodies[reply.endpoint], reply.endpoint, doubt=reply.doubt)
 
     def _too_old(
-        self, action: Action, endpoint: str, body: dict[str, Any], before: dict[str, int]
+        self,
+        action: Action,
+        endpoint: str,
+        body: dict[str, Any],
+        before: Mapping[str, int],
+        sent: float,
     ) -> EndpointError | None:
         """Give the reason to refuse an answer from the past, or None."""
         with replies.Reading(endpoint):
@@ -249,7 +254,7 @@ class Gateway:
         if not revision:
             return None
         seen = before.get(cluster, 0)
-        if action.fresh and not self._horizon.admit(cluster, revision, before, runtime.now()):
+        if action.fresh and not self._horizon.admit(cluster, revision, before, sent):
             event_logger("http").warning(
                 "answer.too_old", endpoint=endpoint, revision=revision, seen=seen
             )

@@ -11,9 +11,13 @@ until it is restarted would help nobody.
 Rules of this file
 1. Decisions only: the time is told, not read.
 2. Revisions of different clusters (by the header's cluster id) are not compared.
+3. What was seen is a value: it is replaced when it grows, so that who asks what was seen need not wait for a lock,
+   nor does an answer that says nothing new.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from etcd_recipes.core import runtime
 
@@ -32,35 +36,37 @@ class Horizon:
 
     def __init__(self) -> None:
         self.epoch = 0  # how often the history has gone back
-        self._highest: dict[str, int] = {}
+        self._highest: Mapping[str, int] = {}
         self._refusing_since: dict[str, float] = {}
         self._lock = runtime.new_lock()
         runtime.at_fork(self)
 
-    def seen(self) -> dict[str, int]:
+    def seen(self) -> Mapping[str, int]:
         """Give the highest revision seen so far, by cluster id; to be kept from before a request is sent."""
-        with self._lock:
-            return dict(self._highest)
+        return self._highest
 
     def note(self, cluster: str, revision: int) -> None:
         """Remember a revision, from whatever answer."""
+        if revision <= self._highest.get(cluster, 0):
+            return
         with self._lock:
-            if revision > self._highest.get(cluster, 0):
-                if cluster not in self._highest and len(self._highest) >= _MANY:
-                    del self._highest[next(iter(self._highest))]
-                self._highest[cluster] = revision
+            highest = dict(self._highest)
+            if cluster not in highest and len(highest) >= _MANY:
+                del highest[next(iter(highest))]
+            highest[cluster] = max(revision, highest.get(cluster, 0))
+            self._highest = highest
 
-    def admit(self, cluster: str, revision: int, before: dict[str, int], now: float) -> bool:
+    def admit(self, cluster: str, revision: int, before: Mapping[str, int], now: float) -> bool:
         """Tell whether a fresh answer counts, given what was `seen` before its request was sent."""
+        if revision >= before.get(cluster, 0):
+            self._refusing_since.pop(cluster, None)
+            return True
         with self._lock:
-            if revision >= before.get(cluster, 0):
-                self._refusing_since.pop(cluster, None)
-                return True
             since = self._refusing_since.setdefault(cluster, now)
             if now - since < PATIENCE:
                 return False
-            del self._refusing_since[cluster]
-            self._highest[cluster] = revision
+            self._refusing_since.pop(cluster, None)
+            self._highest = {**self._highest, cluster: revision}
             self.epoch += 1
             return True
 

@@ -21,7 +21,7 @@ What an answer that is not a result means (`judge`)
 from __future__ import annotations
 
 import json
-from base64 import b64decode
+from binascii import a2b_base64
 from collections.abc import Mapping
 from typing import Any
 
@@ -73,6 +73,8 @@ __all__ = [
     "raw",
     "stream_error",
 ]
+
+_decode = json.JSONDecoder().decode
 
 _CANCELLED, _UNKNOWN, _DEADLINE, _INTERNAL, _UNAVAILABLE = 1, 2, 4, 13, 14
 
@@ -237,7 +239,7 @@ def decode(reply: Reply) -> dict[str, Any]:
 def _loaded(body: bytes) -> dict[str, Any] | None:
     """Give the JSON object that `body` is, or None if it is none (or one too deep to be etcd's)."""
     try:
-        value = json.loads(body)
+        value = _decode(body.decode())
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
@@ -300,7 +302,7 @@ def flag(value: object) -> bool:
 
 def raw(value: str) -> bytes:
     """Read bytes; ValueError or TypeError when they are not in base64."""
-    return b64decode(value, validate=True)
+    return a2b_base64(value, strict_mode=True)
 
 
 def _shown(value: object) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import math
-from base64 import b64encode
+from binascii import b2a_base64
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -42,7 +42,7 @@ _compact = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def _b64(raw: bytes) -> str:
-    return b64encode(raw).decode("ascii")
+    return b2a_base64(raw, newline=False).decode("ascii")
 
 
 def unary(

@@ -52,11 +52,13 @@ def to_bytes(text: str | bytes, what: str = "key") -> bytes:
 
 def to_int64(number: int, what: str, *, least: int = -_INT64) -> int:
     """Give `number`; TypeError when it is no int (a bool is none), ValueError when etcd cannot hold it."""
-    if isinstance(number, bool) or not isinstance(number, int):
-        raise TypeError(f"{what} is an int, not {type(number).__name__}")
+    if type(number) is not int:
+        if isinstance(number, bool) or not isinstance(number, int):
+            raise TypeError(f"{what} is an int, not {type(number).__name__}")
+        number = int(number)
     if not least <= number < _INT64:
         raise ValueError(f"{what} is {least} or more and below 2**63, not {number}")
-    return int(number)
+    return number
 
 
 def span(key: str | bytes, range_end: str | bytes | None, prefix: bool) -> tuple[bytes, bytes]:

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
 from etcd_recipes.core import runtime
-from etcd_recipes.core.context import Context
+from etcd_recipes.core.context import Context, check_timeout
 from etcd_recipes.core.errors import ContextError
 from etcd_recipes.core.log import event_logger
 from etcd_recipes.core.v3 import requests
@@ -180,43 +180,60 @@ class Watcher:
     # -- one call ------------------------------------------------------------------------------------------
 
     def _next_batch(self, timeout: float | None, ctx: Context | None) -> EventBatch:
+        if ctx is None and check_timeout(timeout) is None and self._subscription.has_batch:
+            batch = self._at_hand()
+        else:
+            batch = self._awaited(timeout, ctx)
+        self._taken = batch.revision
+        if not batch.events:
+            self._revision = batch.revision
+        return batch
+
+    def _at_hand(self) -> EventBatch:
+        """Give what has been received already: nothing is waited for, so nothing needs a limit."""
+        try:
+            self._enter(None)
+            return self._subscription.take()
+        finally:
+            self._leave(None)
+
+    def _awaited(self, timeout: float | None, ctx: Context | None) -> EventBatch:
         left = self._life.remaining()
         patience = left if timeout is None else max(timeout, _LEAST)
         call = Context(patience, parent=ctx).child(left)
         try:
             with self._life.on_cancel(call.cancel):
                 self._enter(call)
-                batch = self._subscription.wait(call)
+                return self._subscription.wait(call)
         except ContextError:
             self._life.check()  # says who ended it
             raise
         finally:
             self._leave(call)
-        self._taken = batch.revision
-        if not batch.events:
-            self._revision = batch.revision
-        return batch
 
-    def _enter(self, call: Context) -> None:
+    def _enter(self, call: Context | None) -> None:
+        """Begin to read; `call` is the limit of a wait."""
+        me = runtime.thread_id()
         with self._lock:
             self._life.check()
             # This thread's own entry can only be one that an interrupt broke off.
-            if self._reader not in (None, runtime.thread_id()):
+            if self._reader not in (None, me):
                 raise RuntimeError("a watcher is read by one thread at a time")
-            self._reader = runtime.thread_id()
-        self._subscription.lend(call)
+            self._reader = me
+        if call is not None:
+            self._subscription.lend(call)
         self._look_at_consumer()
 
-    def _leave(self, call: Context) -> None:
+    def _leave(self, call: Context | None) -> None:
         """Keep the channel for the next call, unless it was cut off to end this one."""
         with self._lock:
             if self._reader != runtime.thread_id():
                 return
             self._reader = None
             self._left_at = runtime.now()
-            if call.cancelled or self._life.cancelled:
+            if self._life.cancelled or (call is not None and call.cancelled):
                 self._subscription.drop()
-            else:
+            elif call is not None:
                 self._subscription.lend(self._life)
 
     def _look_at_consumer(self) -> None:

@@ -477,7 +477,7 @@ def test_a_deadline_far_away_is_as_good_as_none(
             ctx = Context(timeout)
             assert ask(wire, server.endpoint, ctx=ctx, header_timeout=header_timeout).body == b"abc"
         stream = wire.open(server.endpoint, ACTION, Context(timeout), header_timeout)
-        assert stream.read(quiet=timeout) == b"ab"
+        assert stream.read(quiet=timeout) == b"abc"
         stream.close()
 
 
@@ -843,21 +843,23 @@ def test_a_stream_that_was_read_to_its_end_gives_its_connection_back(wire: Wire)
             assert server.accepted == 1
 
 
-@pytest.mark.parametrize("how", ["in the middle", "aborted", "broken", "not to be kept"])
+@pytest.mark.parametrize(
+    "how", ["in the middle", "unread", "aborted", "broken", "too much", "not to be kept"]
+)
 def test_any_other_stream_does_not_give_its_connection_back(wire: Wire, how: str) -> None:
-    sent = chunked(b"x", b"y", end=how in ("in the middle", "not to be kept"))
-    with Server(script(sent, HANG)) as server:
+    sent = chunked(b"x", end=how in ("unread", "too much", "not to be kept"))
+    with Server(script(sent + (b"HTTP/1.1" if how == "too much" else b""), HANG)) as server:
         stream = wire.open(server.endpoint, ACTION, Context(5.0), 1.0)
-        assert stream.read() == b"x"
+        assert stream.ready(1.0)
+        if how != "unread":
+            assert stream.read() == b"x"
         if how == "aborted":
             stream.abort("over")
         elif how == "broken":
-            stream.read()
             with pytest.raises(EndpointError):
                 stream.read(quiet=0.05)
-        elif how == "not to be kept":
-            while stream.read():
-                pass
+        elif how in ("too much", "not to be kept"):
+            assert stream.read() == b""
         stream.close(keep=how != "not to be kept")
         assert not wire._routes[server.endpoint]._idle
 
