@@ -22,11 +22,11 @@ What it does not guarantee
 from __future__ import annotations
 
 from etcd_recipes.coordination.contenders import (
-    PERMITS,
     Limit,
     limit_in,
     objection,
     permits_of,
+    permits_rule,
 )
 from etcd_recipes.coordination.entrance import Entrance
 from etcd_recipes.coordination.hold import Hold
@@ -65,11 +65,12 @@ class Semaphore(Entrance[Hold]):
         heartbeat: float | None = None,
     ) -> None:
         check_name(name, "semaphore name")
-        line = Line(sessions, name, PERMITS, check=self._check_limit, kind="semaphore")
+        self._permits = _check_count(permits, "permits")
+        rule = permits_rule(permits)
+        line = Line(sessions, name, rule, check=self._check_limit, kind="semaphore")
         liveness = Liveness(max_hold, heartbeat)
         what = f"semaphore {name!r}"
         super().__init__(sessions, line, what, ttl=ttl, timeout=timeout, liveness=liveness)
-        self._permits = _check_count(permits, "permits")
         self._weight = self._check_weight(weight)
         self._limit_key = str(line.beside)
         self._told = 0  # the revision of the unreadable limit that the log has been told of

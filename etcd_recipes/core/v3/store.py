@@ -248,14 +248,17 @@ class V3Store:
             return Standing(None, (), result.revision)
         return self._with_ahead(line, found, result, ahead, False, ctx, beside)
 
-    def look(self, line: str, ctx: Context, *, beside: str | None = None) -> Standing:
+    def look(
+        self, line: str, ctx: Context, *, ahead: int | None = None, beside: str | None = None
+    ) -> Standing:
         """One read-only transaction."""
-        reads = [_newest_first(line), *_also(beside)]
+        reads = [_newest_first(line, ahead or 0), *_also(beside)]
         result, _ = self._txn([], reads, [], f"look at line {line!r}", ctx)
-        entries = [entry_of(kv) for kv in _range(result, 0).kvs]
+        found, revision = _range(result, 0), result.revision
+        entries = [entry_of(kv) for kv in found.kvs]
         there = [e for e in entries if self.contender_id(line, e.key) is not None]
-        ahead = nearest(there, result.revision + 1, None)
-        return Standing(None, ahead, result.revision, beside=_beside(result, 1, beside))
+        before = nearest(there, revision + 1, None)
+        return Standing(None, before, revision, beside=_beside(result, 1, beside), more=found.more)
 
     def _with_ahead(
         self,
@@ -273,12 +276,16 @@ class V3Store:
             return Standing(None, (), revision, doubt)
         entries = [entry_of(kv) for kv in found.kvs]
         contenders = [e for e in entries if self.contender_id(line, e.key) is not None]
-        before = nearest(contenders, mine.created, ahead)
+        every = nearest(contenders, mine.created, None)
+        before = every[:ahead]
         crowded = found.more and (ahead is None or len(before) < ahead)
         if crowded and len(contenders) < len(entries):
             standing = self.standing(line, mine, ctx, ahead=None, beside=beside)
-            return replace_fields(standing, ahead=standing.ahead[:ahead], doubt=doubt)
-        return Standing(mine, before, revision, doubt, _beside(result, 2, beside))
+            before = standing.ahead[:ahead]
+            more = len(before) < len(standing.ahead)
+            return replace_fields(standing, ahead=before, doubt=doubt, more=more)
+        more = found.more or len(before) < len(every)
+        return Standing(mine, before, revision, doubt, _beside(result, 2, beside), more)
 
     # -- changes and leases ------------------------------------------------------------------------------------
 
