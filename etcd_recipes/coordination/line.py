@@ -243,7 +243,7 @@ class Line:
         return tuple(sorted(line, key=lambda entry: entry.created))
 
     def occupants(self, ctx: Context) -> tuple[tuple[Contender, ...], tuple[Contender, ...]]:
-        """Give who is in, by the line's rule, and who waits, each in the order of arrival: one request."""
+        """Give who is in, by the line's rule, and who waits, each in the order of arrival: one look."""
         seen = self._store.look(self.name, ctx, beside=self.beside)
         inside, waiting = split(seen.ahead[::-1], self._rule, seen.beside)
         return tuple(map(contender, inside)), tuple(map(contender, waiting))

@@ -49,7 +49,7 @@ class Semaphore(Entrance[Hold]):
 
     Keys: ``<name>/<lease id in hex>-<number>``, one per contender; the value says who it is, how many
     permits it wants, and of how many; ``<name>.limit`` once it was resized (``<name>/.limit`` on v2).
-    Requests: 1 to acquire when there are permits, 1 to release; a try costs 2, or 1 when there are too few.
+    Requests: 1 to acquire when there are permits, 1 to release; a try costs 3, or 2 when there are too few.
     """
 
     def __init__(
@@ -182,7 +182,7 @@ class Semaphore(Entrance[Hold]):
     def holders(
         self, *, timeout: float | None = None, ctx: Context | None = None
     ) -> tuple[Contender, ...]:
-        """Give who holds permits, in the order of arrival: one request.
+        """Give who holds permits, in the order of arrival: 2 requests, 1 on v2.
 
         Raises ClusterError, ResponseError or the Context's error.
         """
@@ -191,7 +191,7 @@ class Semaphore(Entrance[Hold]):
     def waiters(
         self, *, timeout: float | None = None, ctx: Context | None = None
     ) -> tuple[Contender, ...]:
-        """Give who waits, the next one first: one request. Raises as `holders` does."""
+        """Give who waits, the next one first: 2 requests, 1 on v2. Raises as `holders` does."""
         return self._line.occupants(self._sessions.limit(timeout, ctx))[1]
 
     def __repr__(self) -> str:
