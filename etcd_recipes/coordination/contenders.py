@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeGuard
 
 from etcd_recipes.coordination.identity import contender
@@ -35,6 +35,7 @@ __all__ = [
     "limit_in",
     "objection",
     "permits_of",
+    "permits_rule",
     "split",
 ]
 
@@ -43,9 +44,11 @@ __all__ = [
 class Rule:
     """An admission rule: `blockers` gives those in the way, nobody when the contender may go in.
 
-    `ahead` is how many of those ahead the rule needs to see (None: all). `shared` is True when several
-    may be in at once: then the threads of a process stand in the line one by one, each on a seat. `beside`
-    names the key beside the line that the rule reads, if there is one.
+    `ahead` is how many of those ahead the rule sees at first (None: all). When it names one of them, it would
+    name him whoever else is ahead; when it names nobody and there are more, it is asked again with all of
+    them, so that nobody goes in by a part of the line. `shared` is True when several may be in at once: then
+    the threads of a process stand in the line one by one, each on a seat. `beside` names the key beside the
+    line that the rule reads, if there is one.
     """
 
     name: str
@@ -214,6 +217,19 @@ PERMITS = Rule("the first n by weight", _by_weight, ahead=None, shared=True, bes
 That is the stored one, or else what all were made with (`objection`). So those inside are the first of the
 line. After a smaller limit was stored more may be inside than it says, until enough of them have left.
 """
+
+_MOST_SEEN = 1000
+"""More than so many are not counted out for an answer: all are read."""
+
+
+def permits_rule(permits: int) -> Rule:
+    """Give PERMITS for one who was made with so many: it sees as many as it would ever watch, not the whole line.
+
+    Each wants one permit at least, so the nearest 2 * `permits` decide who waits; only where a larger limit was
+    stored, or those ahead are fewer than are seen, can it name nobody.
+    """
+    seen = 2 * permits
+    return replace(PERMITS, ahead=seen) if seen <= _MOST_SEEN else PERMITS
 
 
 def _wish(entry: Entry) -> dict[str, object]:

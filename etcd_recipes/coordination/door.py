@@ -35,7 +35,8 @@ class Door(ABC, Generic[H]):
         self._ttl = None if ttl is None else check_ttl(ttl)
         self._timeout = check_timeout(timeout)
         self._sessions = sessions
-        self._held: list[tuple[int, H]] = []  # with the thread that acquired it, in that order
+        self._held: dict[H, int] = {}  # with the threads that acquired them, in that order
+        self._ended: list[H] = []  # of those, since the last acquire
         # Per thread, a hold that was lost (or is a forked child's parent's) may have another one inside it.
         self._entered: dict[int, list[H]] = {}
 
@@ -78,10 +79,17 @@ class Door(ABC, Generic[H]):
             hold = self._wait(value, timeout, ctx)
         if hold is None:
             return None
-        for pair in [pair for pair in self._held if not pair[1].is_held]:
-            self._forget(pair)
-        self._held.append((runtime.thread_id(), hold))
+        self._keep(hold)
         return hold
+
+    def _keep(self, hold: H) -> None:
+        """Remember the hold; those that have ended are forgotten, without a look at all the others."""
+        while self._ended:
+            self._held.pop(self._ended.pop(), None)
+        self._held[hold] = runtime.thread_id()
+        hold.lost._listen(lambda: self._ended.append(hold))
+        if not hold.is_held:  # before anybody listened, or as well: it is forgotten once
+            self._ended.append(hold)
 
     def _wait(self, value: str, timeout: float | None, ctx: Context | None) -> H | None:
         limited = Context(timeout, parent=ctx)
@@ -98,17 +106,13 @@ class Door(ABC, Generic[H]):
         See ``Hold.release``; raises NotHeld if nothing was acquired.
         """
         thread = runtime.thread_id()
-        held = sorted(self._held, key=lambda pair: pair[0] == thread)
+        held = list(self._held.items())
         if not held:
             raise NotHeld(f"{self._what} is not held through this object; acquire it first")
-        self._forget(held[-1])
-        return held[-1][1].release(timeout=timeout, ctx=ctx)
-
-    def _forget(self, pair: tuple[int, H]) -> None:
-        try:
-            self._held.remove(pair)
-        except ValueError:
-            pass  # another thread was faster
+        own = (hold for hold, by in reversed(held) if by == thread)
+        hold = next(own, held[-1][0])
+        self._held.pop(hold, None)
+        return hold.release(timeout=timeout, ctx=ctx)
 
     def __enter__(self) -> H:
         """Acquire, waiting for as long as its `timeout`; NotAcquired when it was not to be had."""
@@ -132,5 +136,5 @@ class Door(ABC, Generic[H]):
         hold = entered.pop()
         if not entered:
             del self._entered[thread]
-        self._forget((thread, hold))
+        self._held.pop(hold, None)
         hold.__exit__(kind, error, trace)

@@ -29,7 +29,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import count
 from typing import Any, TypeVar
 
 from etcd_recipes.coordination.claim import Claim
@@ -177,8 +176,7 @@ class Line:
 
     def _try_a_seat(self, value: str, session: Session, ctx: Context) -> Turn | None:
         """Look first; join when nobody would be in the way, and leave if somebody was faster."""
-        seen = self._store.look(self.name, ctx, beside=self.beside)
-        if self._blockers(replace(seen, mine=Entry(self.name, value, 0, 0))):
+        if self._is_taken(value, ctx):
             return None
         visit = _Visit(session, self._claim_a_seat(session))
         try:
@@ -192,6 +190,15 @@ class Line:
         if turn is None:
             self._leave(visit)
         return turn
+
+    def _is_taken(self, value: str, ctx: Context) -> bool:
+        for ahead in (self._rule.ahead, None):
+            seen = self._store.look(self.name, ctx, ahead=ahead, beside=self.beside)
+            if self._blockers(replace(seen, mine=Entry(self.name, value, 0, 0))):
+                return True
+            if not seen.more:
+                break
+        return False
 
     def _turn(self, visit: _Visit, standing: Standing) -> Turn | None:
         if standing.mine is None:
@@ -210,13 +217,17 @@ class Line:
         return session.claim(self._place(session), ctx)
 
     def _claim_a_seat(self, session: Session) -> Claim:
-        """Claim the first seat that no other thread has, and that is not being cleaned up."""
-        for seat in count():
-            claim = session.claim_now(self._store.place(self.name, session.grant, seat))
-            if claim is not None:
-                claim.seat = seat
-                return claim
-        raise AssertionError("unreachable: seats do not end")
+        """Claim a seat that no other thread has, and that is not being cleaned up.
+
+        The first one, or any of twice as many as there are claims: however many are taken, about two looks.
+        """
+        seat = 0
+        while (
+            claim := session.claim_now(self._store.place(self.name, session.grant, seat))
+        ) is None:
+            seat = runtime.rng().randrange(2 * session.claims + 2)
+        claim.seat = seat
+        return claim
 
     def _place(self, session: Session) -> str:
         return self._store.place(self.name, session.grant)
@@ -232,7 +243,7 @@ class Line:
         return tuple(sorted(line, key=lambda entry: entry.created))
 
     def occupants(self, ctx: Context) -> tuple[tuple[Contender, ...], tuple[Contender, ...]]:
-        """Give who is in, by the line's rule, and who waits, each in the order of arrival: one request."""
+        """Give who is in, by the line's rule, and who waits, each in the order of arrival: one look."""
         seen = self._store.look(self.name, ctx, beside=self.beside)
         inside, waiting = split(seen.ahead[::-1], self._rule, seen.beside)
         return tuple(map(contender, inside)), tuple(map(contender, waiting))
@@ -277,7 +288,13 @@ class Line:
             beside=self.beside,
         )
         visit.note(standing)
-        return standing
+        return self._whole(standing, ctx)
+
+    def _whole(self, seen: Standing, ctx: Context) -> Standing:
+        """Give a standing with the whole line if those that were read are not in the way: see Rule."""
+        if seen.mine is None or not seen.more or self._rule.blockers(seen):
+            return seen
+        return self._store.standing(self.name, seen.mine, ctx, ahead=None, beside=self.beside)
 
     def _with_value(self, visit: _Visit, standing: Standing, value: str, ctx: Context) -> Standing:
         """Write the value if the place was there before us: made by a late copy of an earlier join."""
@@ -317,14 +334,17 @@ class Line:
         keys = watched if self.beside is None else [*watched, self.beside]
         with self._store.watch(ctx, keys=keys, own=mine.key, quiet=QUIET) as feed:
             while True:
-                standing = self._store.standing(
-                    self.name, mine, ctx, ahead=self._rule.ahead, beside=self.beside
-                )
+                standing = self._look(mine, ctx)
                 blockers = {entry.key: entry for entry in self._blockers(standing)}
                 if standing.mine is None or not blockers or not blockers.keys() <= set(watched):
                     return standing
                 if not self._way_is_free(feed, standing, blockers):
                     return standing
+
+    def _look(self, mine: Entry, ctx: Context) -> Standing:
+        ahead, beside = self._rule.ahead, self.beside
+        seen = self._store.standing(self.name, mine, ctx, ahead=ahead, beside=beside)
+        return self._whole(seen, ctx)
 
     def _way_is_free(self, feed: Feed, seen: Standing, blockers: dict[str, Entry]) -> bool:
         """Wait until there is reason to read again; False when the feed is over.

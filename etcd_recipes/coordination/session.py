@@ -19,11 +19,13 @@ The keeper (a thread of its own; renewals do not wait for the application)
    owner is told. No watch and no thread per hold.
 3. A key that is attached although its owner has left was made by a copy of a request that arrived late.
    It is withdrawn. Only keys with such a copy in doubt are looked at: what an application attaches to
-   the lease itself stays.
+   the lease itself stays. After LATEST a copy is not in doubt any more, or a long life among bad
+   networks would be one of ever more doubts.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
@@ -49,6 +51,10 @@ __all__ = ["Session", "SessionState"]
 
 DRIFT = 0.01
 """The part of a ttl that is given up to clocks of different speed."""
+
+LATEST = 3600.0
+"""Seconds after which no copy of a request is expected. A network gives up sending after some 15 minutes, and
+etcd gives up a proposal after some 7 seconds; what is left is a member that was stopped for as long."""
 
 _BREATH = 1 / 12
 """The part of a ttl between an answer and the next renewal, at least: also if each grants next to nothing."""
@@ -88,7 +94,7 @@ class Session:
         self._queue = LocalQueue()
         self._claims: dict[str, Claim] = {}
         self._sweeps = LocalQueue()  # the turn is the sweeper's, as long as it removes a key
-        self._suspects: set[str] = set()
+        self._suspects: OrderedDict[str, float] = OrderedDict()  # and since when, in that order
         self._listeners: dict[int, Callable[[str], None]] = {}
         self._numbers = count()
         self._log = event_logger("session").bind(lease=f"{self._grant.id:x}", ttl=self._grant.ttl)
@@ -239,7 +245,14 @@ class Session:
 
     def suspect(self, key: str) -> None:
         """Note that a request which makes `key` may still be carried out; the keeper will look for it."""
-        self._suspects.add(key)
+        with self._lock:
+            self._suspects[key] = runtime.now()
+            self._suspects.move_to_end(key)
+
+    @property
+    def claims(self) -> int:
+        """How many keys are claimed now."""
+        return len(self._claims)
 
     def remove(self, claim: Claim, entry: Entry | None, ctx: Context) -> None:
         """Remove the claimed key, then give the claim back; when this raises, that goes on in the background.
@@ -319,7 +332,8 @@ class Session:
         """Steps 1 to 3 of one tick."""
         sent = runtime.now()
         watched = [c for c in list(self._claims.values()) if c.entry is not None]
-        renewal = self._grant.renew(ctx, keys=bool(watched or self._suspects))
+        suspects = self._in_doubt(sent)
+        renewal = self._grant.renew(ctx, keys=bool(watched or suspects))
         ctx.check()  # an answer after the deadline comes too late: LOST is final
         self._deadline = max(self._deadline, _deadline(sent, renewal.ttl))
         if self._suspended:
@@ -329,7 +343,13 @@ class Session:
         self._log.debug("session.renewed", took=took, remaining=left)
         if renewal.keys is not None:
             self._look_for_gone(watched, renewal, ctx)
-            self._look_for_strays(renewal, ctx)
+            self._look_for_strays(suspects & renewal.keys, ctx)
+
+    def _in_doubt(self, now: float) -> set[str]:
+        with self._lock:
+            while self._suspects and next(iter(self._suspects.values())) < now - LATEST:
+                self._suspects.popitem(last=False)
+            return set(self._suspects)
 
     def _look_for_gone(self, watched: list[Claim], renewal: Renewal, ctx: Context) -> None:
         for claim in watched:
@@ -342,8 +362,8 @@ class Session:
                 self._log.error("key.gone", key=entry.key)
                 claim.gone()
 
-    def _look_for_strays(self, renewal: Renewal, ctx: Context) -> None:
-        for key in sorted(self._suspects & (renewal.keys or frozenset())):
+    def _look_for_strays(self, keys: set[str], ctx: Context) -> None:
+        for key in sorted(keys):
             claim = self.claim_now(key)  # not if somebody stands there rightly, or is about to
             if claim is not None:
                 try:

@@ -10,6 +10,7 @@ Rules of this file
 
 from __future__ import annotations
 
+from etcd_recipes.coordination.healers import Healers
 from etcd_recipes.coordination.queue import LocalQueue
 from etcd_recipes.coordination.session import Session
 from etcd_recipes.coordination.watchdog import Watchdog
@@ -34,6 +35,7 @@ class Sessions:
         self.ctx = (
             Context()
         )  # ends with the client; what goes on in the background is a child of it
+        self.healers = Healers()
         self._watchdog = Watchdog()
         self._sessions: dict[float, Session] = {}
         self._opening = LocalQueue()

@@ -78,9 +78,9 @@ class Standing:
     """Where a contender stands at one revision.
 
     `mine` is its entry, or None when it has no place (any more); `ahead` are those who came before it,
-    the nearest first: all of them, or as many as were asked for. `doubt` is True when a copy of the
-    request that made the place may still be carried out later. `beside` is the key beside the line, None
-    when there is none or it was not asked for.
+    the nearest first: all of them, or as many as were asked for; `more` is True when there may be others ahead
+    of those. `doubt` is True when a copy of the request that made the place may still be carried out later.
+    `beside` is the key beside the line, None when there is none or it was not asked for.
     """
 
     mine: Entry | None
@@ -88,6 +88,7 @@ class Standing:
     revision: int
     doubt: bool = False
     beside: Entry | None = None
+    more: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +224,9 @@ class Store(Protocol):
     ) -> Standing:
         """Read where the place stands now."""
 
-    def look(self, line: str, ctx: Context, *, beside: str | None = None) -> Standing:
+    def look(
+        self, line: str, ctx: Context, *, ahead: int | None = None, beside: str | None = None
+    ) -> Standing:
         """Read how `line` stands for one who would join it now: everybody is ahead, nothing is written."""
 
     def watch(

@@ -196,11 +196,12 @@ class DoubleBarrier:
             )
 
     def _propose(self, party: _Party, view: View, ctx: Context) -> None:
+        """Step 2. The round comes first: each stray that goes is a state that would call for it again."""
         members = list(view.parties)[: self.parties]
         if len(members) == self.parties and view.eldest == party.id:
+            self._store.create(f"{self.name}/round", json.dumps({"members": members}), None, ctx)
             for stray in view.strays:
                 self._store.delete(stray, ctx)
-            self._store.create(f"{self.name}/round", json.dumps({"members": members}), None, ctx)
 
     def _answer(self, party: _Party, view: View, number: int, ctx: Context) -> None:
         """Step 3."""
@@ -327,10 +328,15 @@ class DoubleBarrier:
         return look(self.name, {entry.key: entry for entry in entries})
 
     def _tidy(self, view: View, ctx: Context) -> None:
-        """Remove a round that is over: its key first (see the rules)."""
+        """Remove a round that is over: its key first (see the rules).
+
+        Who finds that key gone leaves the marks to the one that took it, or to the next round: else each of
+        the many that leave at the same time would delete the marks of all.
+        """
         assert view.round is not None
-        for entry in (view.round, *view.marks, *view.strays):
-            self._store.delete(entry, ctx)
+        if self._store.delete(view.round, ctx):
+            for entry in (*view.marks, *view.strays):
+                self._store.delete(entry, ctx)
 
     def _tidy_if_over(self, view: View | None, ctx: Context) -> None:
         """The same, if there is reason to; what cannot be reached, the next round takes away."""

@@ -22,11 +22,11 @@ What it does not guarantee
 from __future__ import annotations
 
 from etcd_recipes.coordination.contenders import (
-    PERMITS,
     Limit,
     limit_in,
     objection,
     permits_of,
+    permits_rule,
 )
 from etcd_recipes.coordination.entrance import Entrance
 from etcd_recipes.coordination.hold import Hold
@@ -49,7 +49,7 @@ class Semaphore(Entrance[Hold]):
 
     Keys: ``<name>/<lease id in hex>-<number>``, one per contender; the value says who it is, how many
     permits it wants, and of how many; ``<name>.limit`` once it was resized (``<name>/.limit`` on v2).
-    Requests: 1 to acquire when there are permits, 1 to release; a try costs 2, or 1 when there are too few.
+    Requests: 1 to acquire when there are permits, 1 to release; a try costs 3, or 2 when there are too few.
     """
 
     def __init__(
@@ -65,11 +65,12 @@ class Semaphore(Entrance[Hold]):
         heartbeat: float | None = None,
     ) -> None:
         check_name(name, "semaphore name")
-        line = Line(sessions, name, PERMITS, check=self._check_limit, kind="semaphore")
+        self._permits = _check_count(permits, "permits")
+        rule = permits_rule(permits)
+        line = Line(sessions, name, rule, check=self._check_limit, kind="semaphore")
         liveness = Liveness(max_hold, heartbeat)
         what = f"semaphore {name!r}"
         super().__init__(sessions, line, what, ttl=ttl, timeout=timeout, liveness=liveness)
-        self._permits = _check_count(permits, "permits")
         self._weight = self._check_weight(weight)
         self._limit_key = str(line.beside)
         self._told = 0  # the revision of the unreadable limit that the log has been told of
@@ -181,7 +182,7 @@ class Semaphore(Entrance[Hold]):
     def holders(
         self, *, timeout: float | None = None, ctx: Context | None = None
     ) -> tuple[Contender, ...]:
-        """Give who holds permits, in the order of arrival: one request.
+        """Give who holds permits, in the order of arrival: 2 requests, 1 on v2.
 
         Raises ClusterError, ResponseError or the Context's error.
         """
@@ -190,7 +191,7 @@ class Semaphore(Entrance[Hold]):
     def waiters(
         self, *, timeout: float | None = None, ctx: Context | None = None
     ) -> tuple[Contender, ...]:
-        """Give who waits, the next one first: one request. Raises as `holders` does."""
+        """Give who waits, the next one first: 2 requests, 1 on v2. Raises as `holders` does."""
         return self._line.occupants(self._sessions.limit(timeout, ctx))[1]
 
     def __repr__(self) -> str:

@@ -181,15 +181,22 @@ class MemoryStore:
                 return Standing(None, (), self._revision)
             return self._standing(line, there, ahead, beside)
 
-    def look(self, line: str, ctx: Context, *, beside: str | None = None) -> Standing:
+    def look(
+        self, line: str, ctx: Context, *, ahead: int | None = None, beside: str | None = None
+    ) -> Standing:
         """See the protocol."""
         with self._step(ctx):
-            ahead = nearest(self._contenders(line), self._revision + 1, None)
-            return Standing(None, ahead, self._revision, beside=self._beside(beside))
+            return self._behind(line, None, self._revision + 1, ahead, beside)
 
     def _standing(self, line: str, mine: Entry, ahead: int | None, beside: str | None) -> Standing:
-        before = nearest(self._contenders(line), mine.created, ahead)
-        return Standing(mine, before, self._revision, beside=self._beside(beside))
+        return self._behind(line, mine, mine.created, ahead, beside)
+
+    def _behind(
+        self, line: str, mine: Entry | None, before: int, ahead: int | None, beside: str | None
+    ) -> Standing:
+        every = nearest(self._contenders(line), before, None)
+        more = ahead is not None and len(every) > ahead
+        return Standing(mine, every[:ahead], self._revision, beside=self._beside(beside), more=more)
 
     def _contenders(self, line: str) -> tuple[Entry, ...]:
         below = self._below(f"{line}/")

@@ -241,7 +241,7 @@ def test_only_who_has_waited_asks_for_a_note(
     before = requests_seen(etcd.endpoint)
     term.resign()
     b.result().resign()
-    assert (requests_seen(etcd.endpoint) - before)["Range"] == 1
+    assert (requests_seen(etcd.endpoint) - before)["Range"] == 2, "the line, and the note"
 
 
 def test_one_that_learns_late_that_it_has_a_place_obeys_the_note(

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from etcd_recipes import Client, Instance
-from etcd_recipes.recipes.registry.guard import Gone, Rule, judge
+from etcd_recipes.recipes.registry.guard import Rule, is_mass_drop
 from etcd_recipes.recipes.registry.roster import InstanceEvent, Roster
 from etcd_recipes.testing import EtcdProcess, FaultProxy
 from tests.recipes.operator import remove, revoke, write
@@ -155,9 +155,13 @@ def test_events_and_list_always_agree_and_nothing_is_kept_for_longer_than_twice_
         assert all(now - gone_at[e] <= 2 * rule.confirm for e in extra)
 
 
-def test_judging_keeps_what_is_a_suspect_already() -> None:
-    suspect = Gone(one("a"), 0.0, until=7.0)
-    assert judge([suspect, Gone(one("b"), 5.0)], 9, 6.0, Rule()) == (suspect, Gone(one("b"), 5.0))
+def test_half_of_them_is_the_most_that_is_believed_and_two_always_are() -> None:
+    rule = Rule(0.5)
+    drops = [(gone, present) for gone in range(6) for present in range(6)]
+    assert [d for d in drops if is_mass_drop(*d, rule)] == [
+        (gone, present) for gone, present in drops if gone >= 3 and gone > present
+    ]
+    assert not is_mass_drop(9, 0, Rule(max_drop=1.0))
 
 
 # -- a view ----------------------------------------------------------------------------------------------

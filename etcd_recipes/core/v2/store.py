@@ -267,11 +267,19 @@ class V2Store:
         standing = self.look(line, ctx, beside=beside)
         for entry in standing.ahead:
             if entry.key == mine.key and entry.created == mine.created:
-                before = nearest(standing.ahead, entry.created, ahead)
-                return replace_fields(standing, mine=entry, ahead=before)
+                every = nearest(standing.ahead, entry.created, None)
+                more = ahead is not None and len(every) > ahead
+                return replace_fields(standing, mine=entry, ahead=every[:ahead], more=more)
         return Standing(None, (), standing.revision)
 
-    def look(self, line: str, ctx: Context, *, beside: str | None = None) -> Standing:
+    def look(
+        self,
+        line: str,
+        ctx: Context,
+        *,
+        ahead: int | None = None,  # noqa: ARG002 (a listing has them all)
+        beside: str | None = None,
+    ) -> Standing:
         """One listing."""
         found = self._read_directory(line, ctx, recursive=False)
         there = [e for e in found.entries if self.contender_id(line, e.key) is not None]

@@ -12,6 +12,10 @@ A copy that arrives *late*, after its key was deleted again, is the one thing th
 key that nobody knows of, under a lease that lives. `Standing.doubt` says when that may happen, and the
 session sweeps for it.
 
+A look at a line is a range, and not a transaction, which could read all it wants in one request: a transaction that
+only reads takes a member of etcd before 3.4.23 or 3.5.7 down when its sender goes away in the middle (a deadline, a
+kill). A busy member answers late, and a long line has many who look.
+
 Keys: a contender stands at ``<line>/<lease id in lower-case hex, not padded>``, as in Go's concurrency
 package, etcdctl and the v3lock service: one line with all of them. A seat adds ``-<number in hex>``.
 For Go whatever is below ``<line>/`` is in the way, so a key beside the line is ``<line>.<what>``.
@@ -26,7 +30,13 @@ from dataclasses import replace as replace_fields
 
 from etcd_recipes.core import runtime
 from etcd_recipes.core.context import Context
-from etcd_recipes.core.errors import CompareFailed, InvalidResponse, LeaseExists, LeaseNotFound
+from etcd_recipes.core.errors import (
+    Compacted,
+    CompareFailed,
+    InvalidResponse,
+    LeaseExists,
+    LeaseNotFound,
+)
 from etcd_recipes.core.http.action import Action
 from etcd_recipes.core.store import (
     Entry,
@@ -63,15 +73,11 @@ class V3Store:
 
     def get(self, key: str, ctx: Context) -> Entry | None:
         """One linearizable range."""
-        answer = self._gateway.call(requests.range_(Op.get(key)), ctx)
-        with replies.Reading(answer.endpoint):
-            return _first(replies.range_result(answer.body))
+        return _first(self._range(Op.get(key), ctx))
 
     def list(self, prefix: str, ctx: Context) -> Snapshot:
         """One linearizable range, sorted here: a sort by creation makes the server copy the whole range."""
-        answer = self._gateway.call(requests.range_(Op.get(prefix, prefix=True)), ctx)
-        with replies.Reading(answer.endpoint):
-            found = replies.range_result(answer.body)
+        found = self._range(Op.get(prefix, prefix=True), ctx)
         entries = sorted((entry_of(kv) for kv in found.kvs), key=lambda entry: entry.created)
         return Snapshot(tuple(entries), found.revision)
 
@@ -188,7 +194,11 @@ class V3Store:
             mine: Entry | None = Entry(key, value, result.revision, result.revision, grant.id)
         else:
             mine = _first(_range(result, 0))
-        return self._with_ahead(line, mine, result, ahead, doubt, ctx, beside)
+        if mine is None:
+            return Standing(None, (), result.revision, doubt)
+        found = replace_fields(_range(result, 1), revision=result.revision)
+        there = _beside(result, 2, beside)
+        return self._with_ahead(line, mine, found, ahead, doubt, ctx, beside, there)
 
     def join_if_first(self, line: str, value: str, grant: Grant, ctx: Context) -> Standing:
         """One transaction that writes only if nothing at all is below ``<line>/``.
@@ -232,53 +242,69 @@ class V3Store:
         ahead: int | None,
         beside: str | None = None,
     ) -> Standing:
-        """One read-only transaction: is my place still mine, and who is ahead."""
-        before = Op.get(
-            f"{line}/",
-            prefix=True,
-            sort_by="CREATE",
-            descending=True,
-            limit=ahead or 0,
-            max_create_revision=mine.created - 1,
-        )
-        reads = [Op.get(mine.key), before, *_also(beside)]
-        result, _ = self._txn([], reads, [], f"look at line {line!r}", ctx)
-        found = _first(_range(result, 0))
-        if found is None or found.created != mine.created:
-            return Standing(None, (), result.revision)
-        return self._with_ahead(line, found, result, ahead, False, ctx, beside)
+        """One range: is my place still mine, and who is ahead. Another one for what is beside, at that revision."""
+        up_to_mine = _newest_first(line, 0 if ahead is None else ahead + 1, mine.created)
+        found, there = self._read_line(up_to_mine, beside, ctx)
+        entries = [entry_of(kv) for kv in found.kvs]
+        now = next((entry for entry in entries if entry.key == mine.key), None)
+        if now is None or now.created != mine.created:
+            return Standing(None, (), found.revision)
+        return self._with_ahead(line, now, found, ahead, False, ctx, beside, there)
 
-    def look(self, line: str, ctx: Context, *, beside: str | None = None) -> Standing:
-        """One read-only transaction."""
-        reads = [_newest_first(line), *_also(beside)]
-        result, _ = self._txn([], reads, [], f"look at line {line!r}", ctx)
-        entries = [entry_of(kv) for kv in _range(result, 0).kvs]
-        there = [e for e in entries if self.contender_id(line, e.key) is not None]
-        ahead = nearest(there, result.revision + 1, None)
-        return Standing(None, ahead, result.revision, beside=_beside(result, 1, beside))
+    def look(
+        self, line: str, ctx: Context, *, ahead: int | None = None, beside: str | None = None
+    ) -> Standing:
+        """One range; another one for what is beside."""
+        found, there = self._read_line(_newest_first(line, ahead or 0), beside, ctx)
+        before = nearest(self._contenders(line, found), found.revision + 1, None)
+        return Standing(None, before, found.revision, beside=there, more=found.more)
+
+    def _read_line(
+        self, what: Op, beside: str | None, ctx: Context
+    ) -> tuple[RangeResult, Entry | None]:
+        """Read the line, and what is beside it as it was at the same revision."""
+        while True:
+            found = self._range(what, ctx)
+            if beside is None:
+                return found, None
+            try:
+                there = self._range(Op.get(beside, revision=found.revision), ctx)
+            except Compacted:
+                continue  # so much was written in between
+            return found, _first(there)
+
+    def _range(self, what: Op, ctx: Context) -> RangeResult:
+        answer = self._gateway.call(requests.range_(what), ctx)
+        with replies.Reading(answer.endpoint):
+            return replies.range_result(answer.body)
+
+    def _contenders(self, line: str, found: RangeResult) -> Sequence[Entry]:
+        entries = (entry_of(kv) for kv in found.kvs)
+        return [entry for entry in entries if self.contender_id(line, entry.key) is not None]
 
     def _with_ahead(
         self,
         line: str,
-        mine: Entry | None,
-        result: TxnResult,
+        mine: Entry,
+        found: RangeResult,
         ahead: int | None,
         doubt: bool,
         ctx: Context,
         beside: str | None,
+        there: Entry | None,
     ) -> Standing:
         """Keep the contenders that were read; look again, without a limit, if deeper keys crowded them out."""
-        found, revision = _range(result, 1), result.revision
-        if mine is None:
-            return Standing(None, (), revision, doubt)
-        entries = [entry_of(kv) for kv in found.kvs]
-        contenders = [e for e in entries if self.contender_id(line, e.key) is not None]
-        before = nearest(contenders, mine.created, ahead)
+        contenders = self._contenders(line, found)
+        every = nearest(contenders, mine.created, None)
+        before = every[:ahead]
         crowded = found.more and (ahead is None or len(before) < ahead)
-        if crowded and len(contenders) < len(entries):
+        if crowded and len(contenders) < len(found.kvs):
             standing = self.standing(line, mine, ctx, ahead=None, beside=beside)
-            return replace_fields(standing, ahead=standing.ahead[:ahead], doubt=doubt)
-        return Standing(mine, before, revision, doubt, _beside(result, 2, beside))
+            before = standing.ahead[:ahead]
+            more = len(before) < len(standing.ahead)
+            return replace_fields(standing, ahead=before, doubt=doubt, more=more)
+        more = found.more or len(before) < len(every)
+        return Standing(mine, before, found.revision, doubt, there, more)
 
     # -- changes and leases ------------------------------------------------------------------------------------
 
@@ -373,8 +399,15 @@ class V3Grant:
         )
 
 
-def _newest_first(line: str, limit: int = 0) -> Op:
-    return Op.get(f"{line}/", prefix=True, sort_by="CREATE", descending=True, limit=limit)
+def _newest_first(line: str, limit: int = 0, up_to: int = 0) -> Op:
+    return Op.get(
+        f"{line}/",
+        prefix=True,
+        sort_by="CREATE",
+        descending=True,
+        limit=limit,
+        max_create_revision=up_to,
+    )
 
 
 def _also(beside: str | None) -> list[Op]:

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 
+from etcd_recipes.coordination.arrivals import Arrivals
 from etcd_recipes.coordination.contenders import FIRST_ONLY
 from etcd_recipes.coordination.follow import follow
 from etcd_recipes.coordination.identity import Contender, contender
@@ -128,9 +129,10 @@ class Election:
         limited = Context(timeout, parent=ctx)
         with self._sessions.ctx.on_cancel(lambda: limited.cancel("the client was closed")):
             store = self._sessions.store
+            line = Arrivals(lambda key: store.contender_id(self.name, key) is not None)
             for update in follow(store, f"{self.name}/", limited, on_trouble=self._tell):
-                line = self._line.of(update.entries.values())
-                leader = contender(line[0]) if line else None
+                line.take(update.changes)
+                leader = None if line.first is None else contender(update.entries[line.first])
                 if leader != last:
                     last = leader
                     yield leader

@@ -5,9 +5,11 @@ believed, is the roster's to say. This file keeps the time and tells who waits.
 
 Rules of this file
 * The view never becomes empty because etcd is away: it keeps the last known list and says how old it is.
-* What readers get is a tuple that never changes; the follower's thread replaces it.
+* What readers get is a tuple that never changes. It is made when it is asked for, once per change at most: a
+  change itself costs no more in a view of ten thousand, and neither does a pick.
 * One thread follows. While there are suspects, a second one asks etcd, when their time has come, whether they
-  are still gone. Both change the roster under the lock.
+  are still gone: those of a second's part together, for the leases of one incident end one after the other.
+  Both change the roster under the lock.
 """
 
 from __future__ import annotations
@@ -24,8 +26,8 @@ from etcd_recipes.core.context import Context
 from etcd_recipes.core.errors import ContextError, DeadlineExceeded, EtcdRecipesError, RecipeError
 from etcd_recipes.core.log import event_logger
 from etcd_recipes.core.store import Change
-from etcd_recipes.recipes.registry import ejection
 from etcd_recipes.recipes.registry.codec import Codec
+from etcd_recipes.recipes.registry.ejection import who
 from etcd_recipes.recipes.registry.events import InstanceEvents
 from etcd_recipes.recipes.registry.guard import Rule
 from etcd_recipes.recipes.registry.instance import Instance
@@ -33,6 +35,12 @@ from etcd_recipes.recipes.registry.pick import STRATEGIES, Asking, Strategy
 from etcd_recipes.recipes.registry.roster import InstanceEvent, Roster
 
 __all__ = ["Discovery"]
+
+_Lists = tuple[tuple[Instance, ...], tuple[Instance, ...]]
+"""Those that take work, suspects included, and those that drain."""
+
+_GRAIN = 0.1
+"""The part of `confirm` between two questions whether suspects are gone: ten lists, however many there are."""
 
 
 class Discovery:
@@ -58,16 +66,14 @@ class Discovery:
         self._prefix = prefix  # with the service and a slash at its end
         self._codec = codec
         self._zone = zone
-        self._max_ejection = max_ejection
         self._ctx = sessions.ctx.child()  # ends with close, or with the client
-        self._roster = Roster(rule)
-        self._all: tuple[Instance, ...] = ()
-        self._doubtful: frozenset[str] = frozenset()
+        self._roster = Roster(rule, max_ejection)
+        self._lists: _Lists | None = ((), ())  # None: to be made anew
+        self._pause = rule.confirm * _GRAIN
         self._confirming = False
         self._confirmed: float | None = None
         self._trouble: BaseException | None = None
         self._turn = 0
-        self._ejections: dict[tuple[str, str], ejection.Ejection] = {}
         self._waiters: set[runtime.Event] = set()
         self._readers: weakref.WeakSet[InstanceEvents] = weakref.WeakSet()
         self._lock = runtime.new_lock()
@@ -80,7 +86,17 @@ class Discovery:
     @property
     def instances(self) -> tuple[Instance, ...]:
         """Those that take work, in the order of their ids, as last known; `suspects` are among them."""
-        return tuple(instance for instance in self._all if not instance.draining)
+        return self._read_lists()[0]
+
+    def _read_lists(self) -> _Lists:
+        lists = self._lists
+        if lists is None:
+            with self._lock:
+                all_ = self._roster.listed()
+                working = tuple(instance for instance in all_ if not instance.draining)
+                draining = tuple(instance for instance in all_ if instance.draining)
+                lists = self._lists = (working, draining)
+        return lists
 
     @property
     def suspects(self) -> tuple[Instance, ...]:
@@ -89,13 +105,13 @@ class Discovery:
         They stay listed, and `pick` gives one only when there is nobody else, until they come back or etcd
         confirms, `confirm` seconds later, that they are gone.
         """
-        doubtful = self._doubtful
-        return tuple(instance for instance in self._all if instance.id in doubtful)
+        with self._lock:
+            return tuple(self._roster.doubtful)
 
     @property
     def draining(self) -> tuple[Instance, ...]:
         """Those that are registered and want no new work, as last known."""
-        return tuple(instance for instance in self._all if instance.draining)
+        return self._read_lists()[1]
 
     @property
     def age(self) -> float:
@@ -126,13 +142,14 @@ class Discovery:
         with self._lock:
             self._waiters.add(event)
         try:
-            while len(found := self.instances) < n:
+            while len(self._roster) < n or len(found := self.instances) < n:
                 self._check_open()
                 try:
                     limited.wait_for(event)
                 except DeadlineExceeded as error:
+                    there = len(self._roster)
                     raise DeadlineExceeded(
-                        f"{len(found)} of {n} instances of {self.service!r} were there in time"
+                        f"{there} of {n} instances of {self.service!r} were there in time"
                     ) from error
                 event.clear()
             return found
@@ -163,15 +180,14 @@ class Discovery:
             raise ValueError(f"strategy is one of {', '.join(STRATEGIES)}; not {strategy!r}")
         choose = STRATEGIES[strategy]
         with self._lock:
-            instances, doubtful = self.instances, self._doubtful
+            workers = self._roster.workers
+            workers.tick(runtime.now())
             turn, self._turn = self._turn, self._turn + 1
-            sure = [instance for instance in instances if instance.id not in doubtful]
-            fit = ejection.healthy(
-                sure or instances, self._ejections, runtime.now(), self._max_ejection
-            )
-        if not fit:
-            raise RecipeError(f"no instance of {self.service!r} is known ({self._state()})")
-        return choose(fit, Asking(turn, runtime.rng(), key, self._zone))
+            # All of them are left out only if a share of 1.0 allows that: then they are asked again.
+            pool = workers.fit or workers.out or self._roster.doubtful
+            if pool:
+                return choose(pool, Asking(turn, runtime.rng(), key, self._zone))
+        raise RecipeError(f"no instance of {self.service!r} is known ({self._state()})")
 
     def report(self, instance: Instance, *, ok: bool) -> None:
         """Say how it went with an instance: after ``ok=False`` it is not picked for about 10 s.
@@ -181,14 +197,12 @@ class Discovery:
         """
         if not isinstance(instance, Instance):
             raise TypeError(f"what is reported on is an Instance, not {instance!r}")
-        who = ejection.who(instance)
         with self._lock:
+            there, workers = self._roster.get(instance.id), self._roster.workers
             if ok:
-                self._ejections.pop(who, None)
-            elif any(ejection.who(known) == who for known in self._all):
-                self._ejections[who] = ejection.after_failure(
-                    self._ejections.get(who), runtime.now(), runtime.rng()
-                )
+                workers.forget(instance)
+            elif there is not None and who(there) == who(instance):
+                workers.failed(instance, runtime.now(), runtime.rng())
 
     # -- following ---------------------------------------------------------------------------------------------
 
@@ -211,7 +225,7 @@ class Discovery:
             self._trouble = None
             self._confirmed = now
             slow = self._show(self._roster.apply(changes, now))
-            suspects = 0 if self._confirming else len(self._doubtful)
+            suspects = 0 if self._confirming else len(self._roster.suspects)
             self._confirming = self._confirming or suspects > 0
         if resumed:
             self._log.warning("discovery.resumed", revision=update.revision)
@@ -235,19 +249,16 @@ class Discovery:
 
     def _show(self, events: list[InstanceEvent]) -> list[InstanceEvents]:
         """Give readers the roster as it is, and the caller, who has the lock, those who lose events now."""
-        self._doubtful = frozenset(self._roster.suspects)
         if not events:
             return []
-        self._all = self._roster.listed()
-        known = {ejection.who(instance) for instance in self._all}
-        self._ejections = {who: e for who, e in self._ejections.items() if who in known}
+        self._lists = None
         return [reader for reader in list(self._readers) if reader.take(events)]
 
     def _confirm(self) -> None:
         """See the suspects to their end, on a thread of its own."""
         try:
             while (due := self._next_due()) is not None:
-                if not self._ctx.wait(max(0.0, due - runtime.now())):
+                if not self._ctx.wait(max(self._pause, due - runtime.now())):
                     self._ask_again()
         except ContextError:
             pass  # closed
@@ -345,4 +356,4 @@ class Discovery:
         )
 
     def __repr__(self) -> str:
-        return f"<Discovery {self.service!r}: {len(self._all)} instances, {self._state()}>"
+        return f"<Discovery {self.service!r}: {len(self.instances)} instances, {self._state()}>"

@@ -17,12 +17,11 @@ Rules of this file
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from etcd_recipes.recipes.registry.instance import Instance
 
-__all__ = ["AT_LEAST", "Gone", "Rule", "judge"]
+__all__ = ["AT_LEAST", "Gone", "Rule", "is_mass_drop"]
 
 AT_LEAST = 3
 """Departures below this number are believed at once, whatever share they are."""
@@ -45,18 +44,12 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """A departure, `at` that time; a suspect has an `until`, and without one it is believed."""
+    """A departure: it counts, or is doubted, until then."""
 
     instance: Instance
-    at: float
-    until: float | None = None
+    until: float
 
 
-def judge(gone: Iterable[Gone], present: int, now: float, rule: Rule) -> tuple[Gone, ...]:
-    """Give the departures that count now, as suspects if they are too many; `present` take work."""
-    recent = [g for g in gone if g.until is not None or now - g.at <= rule.confirm]
-    many = len(recent) > rule.max_drop * (len(recent) + present)
-    if len(recent) < AT_LEAST or not many:
-        return tuple(recent)
-    until = now + rule.confirm
-    return tuple(g if g.until is not None else replace(g, until=until) for g in recent)
+def is_mass_drop(gone: int, present: int, rule: Rule) -> bool:
+    """Tell whether so many departures of late are too many to be believed; `present` still take work (2)."""
+    return gone >= AT_LEAST and gone > rule.max_drop * (gone + present)

@@ -1,19 +1,19 @@
-"""Choosing an instance: the strategies, as pure functions of the list and of what the caller knows.
+"""Choosing an instance: the strategies, as pure functions of a pool and of what the caller knows.
 
 Rules of this file
 1. No clock, no thread, no etcd. The random source and the turn counter come from outside.
-2. A strategy gets a list that is not empty, in the order of ids, and gives one of it.
+2. A strategy gets a pool that is not empty, and gives one of it, without looking at each that is in it.
 """
 
 from __future__ import annotations
 
-import hashlib
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from etcd_recipes.recipes.registry.instance import Instance
+from etcd_recipes.recipes.registry.pool import Pool
 
 __all__ = ["STRATEGIES", "Asking", "Strategy"]
 
@@ -30,42 +30,39 @@ class Asking:
     zone: str = ""
 
 
-def at_random(instances: Sequence[Instance], asking: Asking) -> Instance:
+def at_random(pool: Pool, asking: Asking) -> Instance:
     """Any, with equal chances."""
-    return asking.rng.choice(instances)
+    return asking.rng.choice(pool)
 
 
-def round_robin(instances: Sequence[Instance], asking: Asking) -> Instance:
+def round_robin(pool: Pool, asking: Asking) -> Instance:
     """The next one in turn."""
-    return instances[asking.turn % len(instances)]
+    return pool[asking.turn % len(pool)]
 
 
-def weighted(instances: Sequence[Instance], asking: Asking) -> Instance:
+def weighted(pool: Pool, asking: Asking) -> Instance:
     """Any, with chances in proportion to the weights; equal ones when all weights are 0."""
-    weights = [instance.weight for instance in instances]
-    if not any(weights):
-        return at_random(instances, asking)
-    return asking.rng.choices(instances, weights)[0]
+    classes = [(weight * len(ids), ids) for weight, ids in pool.by_weight()]
+    left = asking.rng.randrange(sum(share for share, _ in classes) or 1)
+    for share, ids in classes:
+        if left < share:
+            return pool.of(asking.rng.choice(ids))
+        left -= share
+    return at_random(pool, asking)
 
 
-def sticky(instances: Sequence[Instance], asking: Asking) -> Instance:
-    """The same for the same key for as long as it is there (highest random weight): a departure moves
-    only the keys of the one that left.
-    """
-
-    def score(instance: Instance) -> bytes:
-        return hashlib.blake2b(f"{asking.key}\0{instance.id}".encode(), digest_size=8).digest()
-
-    return max(instances, key=score)
+def sticky(pool: Pool, asking: Asking) -> Instance:
+    """The same for the same key for as long as it is there; a departure moves only the keys of the one that left."""
+    return pool.nearest(asking.key)
 
 
-def zone(instances: Sequence[Instance], asking: Asking) -> Instance:
+def zone(pool: Pool, asking: Asking) -> Instance:
     """The next in turn of the asker's own zone; of all, when it has none, or none is in it."""
-    near = [instance for instance in instances if asking.zone and instance.zone == asking.zone]
-    return round_robin(near or instances, asking)
+    near = pool.of_zone(asking.zone) if asking.zone else ()
+    return pool.of(near[asking.turn % len(near)]) if near else round_robin(pool, asking)
 
 
-STRATEGIES: Mapping[str, Callable[[Sequence[Instance], Asking], Instance]] = {
+STRATEGIES: Mapping[str, Callable[[Pool, Asking], Instance]] = {
     "random": at_random,
     "round_robin": round_robin,
     "sticky": sticky,

@@ -341,12 +341,27 @@ class Registration:
         return is_mine
 
     def _heal(self) -> None:
-        """Step 3, on a thread of its own, one at a time."""
+        """Step 3, on another thread, one at a time."""
         with self._lock:
             if self._healing or self._ctx.cancelled:
                 return
             self._healing = True
-        runtime.spawn(self._keep_healing, "etcd-recipes-heal")
+        self._sessions.healers.soon(self._try_to_heal)
+
+    def _try_to_heal(self) -> None:
+        """Try once, on a thread that others wait for, too."""
+        again = False
+        try:
+            self._heal_once()
+        except EtcdRecipesError as error:
+            if not self._ctx.cancelled:
+                self._tell(error)
+                runtime.spawn(self._keep_healing, "etcd-recipes-heal")
+                again = True
+        finally:
+            self._healing = again
+        if not again:
+            self._heal_if_need_be()
 
     def _keep_healing(self) -> None:
         try:
@@ -355,6 +370,9 @@ class Registration:
             pass  # closed
         finally:
             self._healing = False
+        self._heal_if_need_be()
+
+    def _heal_if_need_be(self) -> None:
         if not self._is_settled():
             self._heal()  # lost, or updated, while the thread was on its way out
 
