@@ -84,10 +84,9 @@ class Policy:
 
         Raises the last error when the policy gives up, and the Context's error when that ends first.
         """
-
         try:
             return call()
-        except EtcdRecipesError as error:
+        except Exception as error:  # noqa: BLE001 (whatever it is, `failed` judges it)
             first = [error]
 
         def attempt() -> T:
