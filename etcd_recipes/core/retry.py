@@ -84,7 +84,6 @@ class Policy:
 
         Raises the last error when the policy gives up, and the Context's error when that ends first.
         """
-
         try:
             return call()
         except EtcdRecipesError as error:

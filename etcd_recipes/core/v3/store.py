@@ -23,6 +23,7 @@ import math
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace as replace_fields
+from functools import lru_cache
 
 from etcd_recipes.core import runtime
 from etcd_recipes.core.context import Context
@@ -373,6 +374,7 @@ class V3Grant:
         )
 
 
+@lru_cache(maxsize=128)  # a line is read again and again
 def _newest_first(line: str, limit: int = 0) -> Op:
     return Op.get(f"{line}/", prefix=True, sort_by="CREATE", descending=True, limit=limit)
 
