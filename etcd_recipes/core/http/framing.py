@@ -184,6 +184,8 @@ class _Chunks(Body):
 
     def take(self) -> bytes:
         data, at, taken = self._data, 0, []
+        if not data:
+            return b""
         try:
             while at < len(data) and not self.is_over:
                 if self._left:
