@@ -180,10 +180,8 @@ class Watcher:
     # -- one call ------------------------------------------------------------------------------------------
 
     def _next_batch(self, timeout: float | None, ctx: Context | None) -> EventBatch:
-        if ctx is None and timeout is None:
-            batch = self._unlimited()
-        else:
-            batch = self._limited(timeout, ctx)
+        has_limit = timeout is not None or ctx is not None
+        batch = self._limited(timeout, ctx) if has_limit else self._unlimited()
         self._taken = batch.revision
         if not batch.events:
             self._revision = batch.revision
