@@ -178,6 +178,17 @@ def test_close_from_another_thread_ends_a_wait_and_the_iteration(v3: V3, name: s
     watch.close()
 
 
+@pytest.mark.parametrize("timeout", [None, 60.0])
+def test_close_in_a_wait_closes_the_connection(v3: V3, name: str, timeout: float | None) -> None:
+    watch = v3.watch(name)
+    job = Job(lambda: watch.next(timeout=timeout))
+    eventually(lambda: watch._reader is not None)
+    watch.close()
+    with pytest.raises(Cancelled):
+        job.result()
+    assert watch._subscription._channel is None, "it stays open until the collector finds it"
+
+
 def test_the_context_of_a_watcher_ends_its_iteration(v3: V3, name: str) -> None:
     ctx = Context()
     with v3.watch(name, ctx=ctx) as watch:

@@ -15,6 +15,7 @@ import http.client
 import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import lru_cache
 
 __all__ = ["HEAD_END", "Body", "Head", "body_of", "check_begun", "head_of"]
 
@@ -67,14 +68,21 @@ def head_of(raw: bytes) -> Head:
 def _headers(lines: list[str]) -> dict[str, str]:
     if len(lines) > _MOST_HEADERS:
         raise http.client.HTTPException(f"more than {_MOST_HEADERS} headers")
-    headers: dict[str, str] = {}
-    for line in lines:
-        name, colon, value = line.partition(":")
-        if not colon or not name or name[-1] == " ":
-            raise http.client.HTTPException("a header that is none")
-        name, value = name.lower(), value.strip(" \t")
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    headers = dict(map(_header, lines))
+    if len(headers) < len(lines):  # what comes more than once is a list
+        headers = {}
+        for name, value in map(_header, lines):
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return headers
+
+
+@lru_cache(maxsize=64)
+def _header(line: str) -> tuple[str, str]:
+    """Read one line; an endpoint sends the same ones again and again."""
+    name, colon, value = line.partition(":")
+    if not colon or not name or name[-1].isspace():
+        raise http.client.HTTPException("a header that is none")
+    return name.lower(), value.strip(" \t")
 
 
 # -- the body ------------------------------------------------------------------------------------------------
@@ -176,6 +184,8 @@ class _Chunks(Body):
 
     def take(self) -> bytes:
         data, at, taken = self._data, 0, []
+        if not data:
+            return b""
         try:
             while at < len(data) and not self.is_over:
                 if self._left:

@@ -17,7 +17,7 @@ Rules of this file
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,11 +61,12 @@ class Assembly:
 
     def take(self, result: Mapping[str, Any]) -> list[EventBatch]:
         """Give the batches that a message completes; a malformed one raises what `replies.Reading` takes."""
-        events = self._held + [replies.event(body) for body in result.get("events", ())]
-        self._held = []
+        events = [replies.event(body) for body in result.get("events", ())]
+        if self._held:
+            events, self._held = self._held + events, []
         if not events:
             return self._progress(replies.revision_of(result))
-        batches = list(_by_revision(events))
+        batches = _by_revision(events)
         if result.get("fragment"):
             self._held = list(batches.pop().events)
         return [batch for batch in batches if self._is_new(batch)]
@@ -86,9 +87,11 @@ class Assembly:
         return [EventBatch(believed, ())]
 
 
-def _by_revision(events: Iterable[Event]) -> Iterable[EventBatch]:
+def _by_revision(events: Sequence[Event]) -> list[EventBatch]:
     """Group events by revision, oldest first; a message that catches up with history holds several."""
+    if len({event.kv.mod_revision for event in events}) == 1:
+        return [EventBatch(events[0].kv.mod_revision, tuple(events))]
     grouped: dict[int, list[Event]] = {}
     for event in events:
         grouped.setdefault(event.kv.mod_revision, []).append(event)
-    return (EventBatch(revision, tuple(grouped[revision])) for revision in sorted(grouped))
+    return [EventBatch(revision, tuple(grouped[revision])) for revision in sorted(grouped)]

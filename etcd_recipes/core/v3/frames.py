@@ -42,6 +42,11 @@ class Frames:
         InvalidResponse, after those that came before it, for what is no JSON object.
         """
         buffer = self._buffer
+        if not buffer and piece.endswith(b"\n"):  # whole lines, as mostly
+            rest = yield from self._objects(piece)
+            if rest:
+                raise bad_json(self._endpoint, rest)
+            return
         buffer += piece
         if b"\n" in piece:
             end = buffer.rfind(b"\n") + 1

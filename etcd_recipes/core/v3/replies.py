@@ -281,6 +281,12 @@ class Reading:
 
 def number(value: object) -> int:
     """Read a number of etcd's, signed or not; TypeError or ValueError when it is none that 64 bits hold."""
+    if type(value) is str and len(value) < _FITS:
+        return int(value)
+    return _checked(value)
+
+
+def _checked(value: object) -> int:
     if type(value) is str and len(value) <= _DIGITS:
         value = int(value)
     if type(value) is not int:
@@ -290,7 +296,8 @@ def number(value: object) -> int:
     return value
 
 
-_DIGITS = 20
+_FITS, _DIGITS = 19, 20
+"""Fewer digits than the one fit into 64 bits for sure, more than the other never do."""
 
 
 def flag(value: object) -> bool:
@@ -329,10 +336,10 @@ def key_value(body: Mapping[str, Any]) -> KeyValue:
     return KeyValue(
         raw(body.get("key", "")),
         raw(body.get("value", "")),
-        number(body.get("create_revision", 0)),
-        number(body.get("mod_revision", 0)),
-        number(body.get("version", 0)),
-        number(body.get("lease", 0)),
+        number(body.get("create_revision", "0")),
+        number(body.get("mod_revision", "0")),
+        number(body.get("version", "0")),
+        number(body.get("lease", "0")),
     )
 
 

@@ -14,6 +14,7 @@ import math
 from binascii import b2a_base64
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from operator import attrgetter
 from typing import Any
 
 from etcd_recipes.core.http.action import Action
@@ -108,8 +109,10 @@ def range_body(op: Op) -> dict[str, Any]:
         # By key is etcd's own order: asked for by name, it makes the server read the whole range first.
         body["sort_target"] = op.sort_by
         body["sort_order"] = "DESCEND" if op.descending else "ASCEND"
-    body |= {name: str(number) for name in _RANGE_NUMBERS if (number := getattr(op, name))}
-    return body | _flags(op, _RANGE_FLAGS)
+    if any(numbers := _range_numbers(op)):
+        named = zip(_RANGE_NUMBERS, numbers, strict=True)
+        body |= {name: str(number) for name, number in named if number}
+    return _with_flags(body, _RANGE_FLAGS, _range_flags(op))
 
 
 _RANGE_NUMBERS = (
@@ -121,6 +124,7 @@ _RANGE_NUMBERS = (
     "max_create_revision",
 )
 _RANGE_FLAGS = ("keys_only", "count_only", "serializable")
+_range_numbers, _range_flags = attrgetter(*_RANGE_NUMBERS), attrgetter(*_RANGE_FLAGS)
 
 
 def put_body(op: Op) -> dict[str, Any]:
@@ -130,14 +134,19 @@ def put_body(op: Op) -> dict[str, Any]:
         body["value"] = _b64(op.value)
     if op.lease:
         body["lease"] = str(op.lease)
-    return body | _flags(op, _PUT_FLAGS)
+    return _with_flags(body, _PUT_FLAGS, _put_flags(op))
 
 
 _PUT_FLAGS = ("prev_kv", "ignore_value", "ignore_lease")
+_put_flags = attrgetter(*_PUT_FLAGS)
 
 
-def _flags(op: Op, names: tuple[str, ...]) -> dict[str, bool]:
-    return {name: True for name in names if getattr(op, name)}
+def _with_flags(
+    body: dict[str, Any], names: tuple[str, ...], flags: tuple[bool, ...]
+) -> dict[str, Any]:
+    if any(flags):
+        body |= {name: True for name, flag in zip(names, flags, strict=True) if flag}
+    return body
 
 
 def delete_body(op: Op) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from etcd_recipes.core import runtime
 from etcd_recipes.core.context import Context
 from etcd_recipes.core.errors import (
     Compacted,
+    FutureRevision,
     CompareFailed,
     InvalidResponse,
     LeaseExists,
@@ -269,8 +270,8 @@ class V3Store:
                 return found, None
             try:
                 there = self._range(Op.get(beside, revision=found.revision), ctx)
-            except Compacted:
-                continue  # so much was written in between
+            except (Compacted, FutureRevision):
+                continue  # so much was written in between; or a member that answers with the past was asked
             return found, _first(there)
 
     def _range(self, what: Op, ctx: Context) -> RangeResult:

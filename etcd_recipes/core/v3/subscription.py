@@ -107,15 +107,6 @@ class Subscription:
 
     # -- one wait --------------------------------------------------------------------------------------------
 
-    @property
-    def has_batch(self) -> bool:
-        """True if a batch has been received already; `take` gives it."""
-        return bool(self._pending)
-
-    def take(self) -> EventBatch:
-        """Give the next batch that has been received already."""
-        return self._pending.popleft()
-
     def wait(self, call: Context) -> EventBatch:
         """Wait for the next batch and give it; see the module's docstring. Nothing is lost by any error."""
         try:

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
 from etcd_recipes.core import runtime
-from etcd_recipes.core.context import Context, check_timeout
+from etcd_recipes.core.context import Context
 from etcd_recipes.core.errors import ContextError
 from etcd_recipes.core.log import event_logger
 from etcd_recipes.core.v3 import requests
@@ -180,24 +180,22 @@ class Watcher:
     # -- one call ------------------------------------------------------------------------------------------
 
     def _next_batch(self, timeout: float | None, ctx: Context | None) -> EventBatch:
-        if ctx is None and check_timeout(timeout) is None and self._subscription.has_batch:
-            batch = self._at_hand()
-        else:
-            batch = self._awaited(timeout, ctx)
+        has_limit = timeout is not None or ctx is not None
+        batch = self._limited(timeout, ctx) if has_limit else self._unlimited()
         self._taken = batch.revision
         if not batch.events:
             self._revision = batch.revision
         return batch
 
-    def _at_hand(self) -> EventBatch:
-        """Give what has been received already: nothing is waited for, so nothing needs a limit."""
+    def _unlimited(self) -> EventBatch:
+        """Wait for as long as the watcher lives, to which its channel belongs already."""
         try:
             self._enter(None)
-            return self._subscription.take()
+            return self._subscription.wait(self._life)
         finally:
             self._leave(None)
 
-    def _awaited(self, timeout: float | None, ctx: Context | None) -> EventBatch:
+    def _limited(self, timeout: float | None, ctx: Context | None) -> EventBatch:
         left = self._life.remaining()
         patience = left if timeout is None else max(timeout, _LEAST)
         call = Context(patience, parent=ctx).child(left)
@@ -212,7 +210,7 @@ class Watcher:
             self._leave(call)
 
     def _enter(self, call: Context | None) -> None:
-        """Begin to read; `call` is the limit of a wait."""
+        """Begin to read; `call` is the limit of this wait, if it has one of its own."""
         me = runtime.thread_id()
         with self._lock:
             self._life.check()

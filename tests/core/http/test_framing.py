@@ -16,8 +16,7 @@ from tests.tools import long
 
 OK = b"HTTP/1.1 200 OK\r\n"
 ETCD = (
-    OK
-    + b"Content-Type: application/json\r\nGrpc-Metadata-Content-Type: application/grpc\r\n"
+    OK + b"Content-Type: application/json\r\nGrpc-Metadata-Content-Type: application/grpc\r\n"
     b"Date: Mon, 23 Nov 2026 10:00:00 GMT\r\nX-Etcd-Index: 7\r\nContent-Length: 13\r\n\r\n"
     b'{"count":"1"}'
 )

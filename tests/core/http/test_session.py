@@ -55,6 +55,19 @@ def test_an_actions_header_wins_over_the_users() -> None:
     assert server.requests[0].headers["grpc-metadata-hasleader"] == "true"
 
 
+def test_each_request_has_its_own_headers_however_many_there_were_before() -> None:
+    """The lines of a head are kept for the next request with the same headers, but not those of all tokens ever."""
+    tokens = [f"token.{number % 40}" for number in range(80)]
+    with Server(echo) as server:
+        wire = Wire()
+        for token in tokens:
+            action = Action("/v3/x", headers={"Authorization": token})
+            wire.exchange(server.endpoint, action, Context(5.0), 1.0)
+        assert len(wire._routes[server.endpoint]._lines) <= 16
+        wire.close()
+    assert [request.headers["authorization"] for request in server.requests] == tokens
+
+
 def test_basic_authentication_is_sent() -> None:
     session = requests.Session()
     session.auth = ("root", "s3cret")
