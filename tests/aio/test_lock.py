@@ -349,7 +349,7 @@ def test_a_wait_that_is_thrown_away_leaves_nothing(connect: Connect, name: str) 
                 waiting.close()
             getting = lock.acquire()
             getting.send(None)
-            block_until(lambda: lock._sync._held and lock._sync._held[-1][1].is_held)
+            block_until(lambda: any(hold.is_held for hold in list(lock._sync._held)))
             getting.close()  # granted, and the loop does not know
             await in_line(client, name, 0)
             async with asyncio.timeout(5):
