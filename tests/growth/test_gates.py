@@ -28,8 +28,10 @@ def test_those_who_leave_at_the_same_time_do_not_each_remove_the_marks_of_all(
             return delete(entry, ctx)
 
         def together_(self: DoubleBarrier, ctx: Any) -> Any:
-            together.wait(30)  # each looks when all have left
-            return look(self, ctx)
+            together.wait(30)
+            view = look(self, ctx)
+            together.wait(30)  # each has seen that all have left, and that the round is still there
+            return view
 
         monkeypatch.setattr(store, "delete", counted)
         monkeypatch.setattr(DoubleBarrier, "_look", together_)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import urllib.request
+from contextlib import suppress
 from functools import partial
 
 import pytest
 
-from etcd_recipes import Client, Hold, LimitMismatch, Semaphore
+from etcd_recipes import Client, Hold, LimitMismatch, Semaphore, SessionLost
 from etcd_recipes.testing import EtcdProcess, NoEtcd
 from tests.growth.work import steps
 from tests.requests_seen import requests_seen
@@ -26,12 +27,6 @@ def bytes_sent(etcd: EtcdProcess) -> int:
     return int(float(found[1]))
 
 
-def asked_of(etcd: EtcdProcess) -> int:
-    """Give how many requests about lines the server has answered."""
-    seen = requests_seen(etcd.endpoint)
-    return seen["Txn"] + seen["Range"]
-
-
 def fill(etcd: EtcdProcess, semaphore: Semaphore, waiters: int) -> tuple[list[Hold], list[Job]]:
     """Take all permits, and have so many wait behind, until each has joined, watches, and has looked again."""
     holds = [semaphore.acquire(timeout=PATIENCE) for _ in range(semaphore.permits)]
@@ -41,35 +36,31 @@ def fill(etcd: EtcdProcess, semaphore: Semaphore, waiters: int) -> tuple[list[Ho
     return [hold for hold in holds if hold is not None], jobs
 
 
-def test_a_departure_from_a_long_line_moves_no_more_bytes_than_one_from_a_short_line(
-    client: Client, etcd: EtcdProcess, name: str
+def test_who_joins_a_long_line_is_sent_no_more_than_who_joins_a_short_one(
+    etcd: EtcdProcess, name: str
 ) -> None:
-    """Who comes to its turn reads those near to it, and not the whole line."""
-    departures = 6
+    """It reads those near to it, and not the whole line, when it joins, and whenever it looks."""
+    # Patient, so that nothing is sent twice, and with a long ttl, so that no renewal is among what is counted.
+    client = Client(etcd.endpoint, session_ttl=60, header_timeout=20)
 
-    def cost(waiters: int) -> tuple[float, float]:
+    def cost(waiters: int) -> tuple[int, int]:
         semaphore = client.semaphore(f"{name}/{waiters}", permits=2)
-        holds, jobs = fill(etcd, semaphore, waiters)
-        bytes_before, asked_before = bytes_sent(etcd), asked_of(etcd)
-        for _ in range(departures):
-            holds.pop(0).release()
-            (job,) = eventually(lambda: [job for job in jobs if not job.running], 30)
-            jobs.remove(job)
-            holds.append(job.result())
-        sent = (bytes_sent(etcd) - bytes_before) / departures
-        asked = (asked_of(etcd) - asked_before) / departures
-        while holds or jobs:
-            holds.pop(0).release()
-            if jobs:
-                (job,) = eventually(lambda: [job for job in jobs if not job.running][:1], 30)
-                jobs.remove(job)
-                holds.append(job.result())
+        _, jobs = fill(etcd, semaphore, waiters)
+        sent, seen = bytes_sent(etcd), requests_seen(etcd.endpoint)
+        jobs.append(Job(partial(semaphore.acquire, timeout=PATIENCE)))
+        eventually(lambda: (requests_seen(etcd.endpoint) - seen)["Range"] == 2, 30)
+        asked = sum((requests_seen(etcd.endpoint) - seen).values())
+        sent = bytes_sent(etcd) - sent
+        client.session().close()  # the rest of the line goes with it
+        for job in jobs:
+            with suppress(SessionLost):
+                job.result(30)
         return sent, asked
 
-    short, long_ = cost(10), cost(long(60, 300))
-    # A release and a look; one far back may look once more as it comes near.
-    assert long_[1] <= short[1] + 0.5
-    assert long_[0] <= 1.3 * short[0]
+    with client:
+        short, long_ = cost(10), cost(long(40, 300))
+    assert long_[1] == short[1] == 3, "join, and a look"
+    assert long_[0] <= 1.2 * short[0]
 
 
 @pytest.mark.parametrize("api", ["v3", "v2"])
@@ -85,7 +76,11 @@ def test_a_part_of_the_line_lets_nobody_in_by_itself(
         last = old.acquire(timeout=PATIENCE)  # it sees four of the eight at first
         assert last is not None
         assert all(holds)
+        seen = requests_seen(etcd.endpoint)
         assert old.acquire(blocking=False) is None
+        assert (requests_seen(etcd.endpoint) - seen)["Txn"] == 0, (
+            "it is taken, and nothing is written"
+        )
         assert old.acquire(timeout=0.3) is None, "ten hold nine permits"
         waiter = Job(partial(old.acquire, timeout=PATIENCE))
         eventually(lambda: len(new.waiters()) == 1)

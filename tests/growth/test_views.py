@@ -19,7 +19,7 @@ from etcd_recipes.recipes.registry.roster import Roster
 from tests.growth.work import steps
 from tests.tools import long
 
-FEW, MANY = 50, long(2000, 10_000)
+FEW, MANY = 50, long(1000, 10_000)
 RNG = random.Random(7)
 
 

@@ -32,8 +32,8 @@ from etcd_recipes.core import runtime
 from etcd_recipes.core.context import Context
 from etcd_recipes.core.errors import (
     Compacted,
-    FutureRevision,
     CompareFailed,
+    FutureRevision,
     InvalidResponse,
     LeaseExists,
     LeaseNotFound,
@@ -181,25 +181,30 @@ class V3Store:
         seat: int | None = None,
         beside: str | None = None,
     ) -> Standing:
-        """One transaction that puts the key and reads who is ahead, at one revision."""
+        """One transaction that puts the key and reads who is ahead, at one revision; and a look if it was there.
+
+        (To read the line in that case, too, would be to read all of it, for nobody knows yet where the place is:
+        and etcd answers late, and is asked again, when it has too much to do as it is.)
+        """
         key = self.place(line, grant, seat)
         limit = 0 if ahead is None else ahead + 1
         result, doubt = self._txn(
             [Compare.create_revision(key) == 0],
             [Op.put(key, value, lease=grant.id), _newest_first(line, limit), *_also(beside)],
-            [Op.get(key), _newest_first(line), *_also(beside)],
+            [Op.get(key)],
             f"join line {line!r}",
             ctx,
         )
-        if result.succeeded:
-            mine: Entry | None = Entry(key, value, result.revision, result.revision, grant.id)
-        else:
-            mine = _first(_range(result, 0))
-        if mine is None:
-            return Standing(None, (), result.revision, doubt)
+        if not result.succeeded:
+            there = _first(_range(result, 0))
+            if there is None:
+                return Standing(None, (), result.revision, doubt)
+            standing = self.standing(line, there, ctx, ahead=ahead, beside=beside)
+            return replace_fields(standing, doubt=doubt)
+        mine = Entry(key, value, result.revision, result.revision, grant.id)
         found = replace_fields(_range(result, 1), revision=result.revision)
-        there = _beside(result, 2, beside)
-        return self._with_ahead(line, mine, found, ahead, doubt, ctx, beside, there)
+        also = _beside(result, 2, beside)
+        return self._with_ahead(line, mine, found, ahead, doubt, ctx, beside, also)
 
     def join_if_first(self, line: str, value: str, grant: Grant, ctx: Context) -> Standing:
         """One transaction that writes only if nothing at all is below ``<line>/``.
