@@ -21,7 +21,7 @@ from etcd_recipes.core.v3.store import V3Store
 from etcd_recipes.testing import EtcdProcess, FaultProxy
 from tests.core.calls import SOON, within
 from tests.core.clusters import cluster_of
-from tests.core.servers import Server, always, answer, silent
+from tests.core.servers import Server, always, answer, each, silent
 from tests.requests_seen import requests_seen
 from tests.tools import eventually
 
@@ -585,3 +585,22 @@ def test_a_verb_that_nobody_answers_is_a_cluster_error(cluster: Cluster, ctx: Co
     ):
         VERBS["join"](V3Store(Gateway(broken)), ctx)
     assert raised.value.maybe_applied
+
+
+# -- beside the line -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "code", ["required revision is a future revision", "required revision has been compacted"]
+)
+def test_a_line_is_read_again_when_its_limit_cannot_be_read_at_the_same_revision(
+    code: str, ctx: Context
+) -> None:
+    line = b'{"header":{"revision":"7"},"count":"0"}'
+    limit = b'{"header":{"revision":"9"},"kvs":[{"key":"ZA==","value":"Mg==","create_revision":"3","mod_revision":"3"}]}'
+    refusal = answer(b'{"code":11,"message":"etcdserver: mvcc: %s"}' % code.encode(), status=400)
+    replies = iter([answer(line), refusal, answer(line), answer(limit)])
+    with Server(each(lambda _: next(replies))) as server, cluster_of(server.endpoint) as cluster:
+        seen = V3Store(Gateway(cluster)).look("a", ctx, beside="d")
+    assert seen.beside is not None and seen.beside.value == "2"
+    assert next(replies, None) is None
