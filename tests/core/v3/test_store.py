@@ -597,10 +597,12 @@ def test_a_line_is_read_again_when_its_limit_cannot_be_read_at_the_same_revision
     code: str, ctx: Context
 ) -> None:
     line = b'{"header":{"revision":"7"},"count":"0"}'
-    limit = b'{"header":{"revision":"9"},"kvs":[{"key":"ZA==","value":"Mg==","create_revision":"3","mod_revision":"3"}]}'
+    there = b'{"key":"ZA==","value":"Mg==","create_revision":"3","mod_revision":"3"}'
+    limit = b'{"header":{"revision":"9"},"kvs":[%s]}' % there
     refusal = answer(b'{"code":11,"message":"etcdserver: mvcc: %s"}' % code.encode(), status=400)
     replies = iter([answer(line), refusal, answer(line), answer(limit)])
     with Server(each(lambda _: next(replies))) as server, cluster_of(server.endpoint) as cluster:
         seen = V3Store(Gateway(cluster)).look("a", ctx, beside="d")
-    assert seen.beside is not None and seen.beside.value == "2"
+    assert seen.beside is not None
+    assert seen.beside.value == "2"
     assert next(replies, None) is None
