@@ -119,7 +119,7 @@ def no_guard() -> None:
 # -- the place in the line ------------------------------------------------------------------------------------
 
 
-@bug("belief", "fifo", plays=("lock", "election"))
+@bug("belief", "fifo", plays=("lock", "election"), seed=4)
 def no_own_key_check() -> None:
     """Goes in when those ahead have left, with its own place or without."""
     variants.no_look_at_the_own_place()
