@@ -283,10 +283,12 @@ def _line(server: EtcdProcess, kind: str, permits: int, enter: Enter, waiters: i
             each.session()
         inside = [enter(clients[0], name) for _ in range(permits)]
         with meter.grown(WATCHERS) as watches:
-            open_ = meter.value(WATCHERS)
+            looks = 2 if "semaphore" in kind else 1  # at the line, and at the limit beside it
+            looked = Job(partial(meter.wait_for, "Range", looks * waiters))
+            settle(0.2)
             jobs = [Job(partial(enter, each, name)) for each in clients[1:]]
-            eventually(lambda: meter.value(WATCHERS) - open_ >= 2 * waiters, 240)
-            settle(2)
+            looked.result(300)
+            settle()
         departures = min(waiters, 20)
         with meter.counted() as answer, meter.grown(SENT) as sent:
             for _ in range(departures):

@@ -16,7 +16,7 @@ from tests.tools import Job, long
 def test_those_who_leave_at_the_same_time_do_not_each_remove_the_marks_of_all(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    parties = long(20, 100)
+    parties = long(20, 40)
     deleted: list[str] = []
     with NoEtcd() as client:
         store = client._sessions.store

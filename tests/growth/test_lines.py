@@ -113,7 +113,7 @@ def test_a_mismatch_behind_those_that_are_seen_is_met_before_the_turn(
 
 
 def test_what_one_more_permit_costs_does_not_grow_with_those_held_through_the_same_object() -> None:
-    few, many = 10, long(100, 3000)
+    few, many = 10, long(100, 1000)
 
     def cost(held: int) -> int:
         with NoEtcd() as client:
