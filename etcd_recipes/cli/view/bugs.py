@@ -48,6 +48,10 @@ BUGS = (
         since=(3, 5, 0),
     ),
     Bug(
+        "a member can die of a transaction that only reads, when whoever asked has gone away",
+        {(3, 4): 23, (3, 5): 7},
+    ),
+    Bug(
         "an old leader that hung can revoke leases that live",
         {(3, 4): 31, (3, 5): 13},
     ),
