@@ -1,7 +1,7 @@
 """Seeds that have found something, each played again by the tests: name, seed, store, and what it found.
 
 A seed means another run when plays or faults change: who changes them takes the mend out, and looks for a seed
-that finds it again. So each finding has a direct test, too: the first one in tests/v2/test_replies.py.
+that finds it again. So each finding has a direct test, too: tests/v2/test_replies.py, tests/core/v3/test_store.py.
 
 Found by a stream that stayed silent (seed 300 on v3, as it was then), and kept by tests that need no seed: a watch
 whose connection was forgotten by the network waited for ever (tests/core/http/test_connection.py,
@@ -34,5 +34,12 @@ REGRESSIONS: tuple[Regression, ...] = (
         "v2",
         "a write whose 201 was cut short by a proxy was said to have had no effect",
         ("keys",),
+    ),
+    Regression(
+        "the limit of a semaphore at a member that lives in the past",
+        43,
+        "v3",
+        "who waited for a semaphore was told that a revision is of the future, by a member whose reads were stale",
+        ("sem",),
     ),
 )
