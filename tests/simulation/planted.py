@@ -125,7 +125,7 @@ def no_own_key_check() -> None:
     variants.no_look_at_the_own_place()
 
 
-@bug("belief", "exclusion", "fifo", "watch", seed=2)
+@bug("belief", "exclusion", "fifo", "watch", seed=9)
 def release_by_name() -> None:
     """Deletes whatever stands at the key."""
     variants.releases_by_name()
@@ -142,13 +142,13 @@ def rank_by_count() -> None:
     put(contenders.PERMITS, "blockers", blockers)
 
 
-@bug("liveness", "orphan", seed=2)
+@bug("liveness", "orphan", seed=3)
 def a_new_place_for_each_join() -> None:
     """A join that is repeated takes a new place, behind the one that it took unawares."""
     variants.a_new_place_for_each_join()
 
 
-@bug("liveness", seed=5)
+@bug("liveness", seed=2)
 def no_second_read() -> None:
     """Watches from now on, and does not look at what happened before the watch was there."""
 
@@ -167,7 +167,7 @@ def no_second_read() -> None:
 # -- the clock ---------------------------------------------------------------------------------------------------
 
 
-@bug("belief", "exclusion", "promise", seed=2)
+@bug("belief", "exclusion", "promise", seed=16)
 def deadline_from_the_reply() -> None:
     """Believes that the lease began when it heard of it."""
     variants.counts_the_ttl_from_the_reply()
@@ -217,7 +217,7 @@ def line_splitting_watch() -> None:
     put(Frames, "feed", feed)
 
 
-@bug("watch", plays=("keys",), seed=4)
+@bug("watch", plays=("keys",), seed=16)
 def no_revision_guard() -> None:
     """Delivers what a server repeats."""
 
@@ -229,13 +229,13 @@ def no_revision_guard() -> None:
     put(Assembly, "_is_new", is_new)
 
 
-@bug("liveness", "view", plays=("registry",), seed=5)
+@bug("liveness", "view", plays=("registry",), seed=29)
 def no_hasleader() -> None:
     """Does not ask for a leader, so a member that is cut off keeps its silence."""
     put(requests, "REQUIRE_LEADER", {})
 
 
-@bug("foreign error", seed=14)
+@bug("foreign error", seed=20)
 def code_2_is_final() -> None:
     """Takes etcd's "context deadline exceeded" for a refusal."""
     before = put(replies, "_in_doubt", lambda error: error.code != 2 and before(error))
