@@ -68,4 +68,4 @@ def ctx() -> Context:
 @pytest.fixture
 def name() -> str:
     """A name that no other test uses."""
-    return f"core-{next(_numbers)}"
+    return f"core-{next(_numbers)}-key"  # nor does one begin with another
