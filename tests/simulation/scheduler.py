@@ -20,15 +20,19 @@ from __future__ import annotations
 import heapq
 import random
 import sys
+import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from itertools import count
 from typing import Any
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
-__all__ = ["Process", "Scheduler", "SimEvent", "Task"]
+from etcd_recipes.core import runtime
+
+__all__ = ["Process", "Scheduler", "SimEvent", "Task", "in_charge"]
 
 STEPS = 20_000_000
 """More steps than any run takes: one that goes on and on without time passing ends here."""
@@ -425,3 +429,45 @@ class Scheduler:
         for process in self.processes:
             for task in process.tasks:
                 yield f"{task!r} waits at\n{task.stack()}"
+
+
+# -- in charge -----------------------------------------------------------------------------------------------
+
+
+def in_charge(scheduler: Scheduler) -> AbstractContextManager[runtime.Runtime]:
+    """Give the library's code this scheduler for its runtime, in this thread."""
+    return runtime.use(_OneThread(scheduler, runtime._current))
+
+
+class _OneThread:
+    """A runtime for one thread. All others have the one that they had: earlier tests have left theirs behind."""
+
+    def __init__(self, mine: Scheduler, others: runtime.Runtime) -> None:
+        self._mine = mine
+        self._others = others
+        self._thread = threading.get_ident()
+
+    def _own(self) -> runtime.Runtime:
+        return self._mine if threading.get_ident() == self._thread else self._others
+
+    @property
+    def rng(self) -> random.Random:
+        return self._own().rng
+
+    def now(self) -> float:
+        return self._own().now()
+
+    def wall_clock(self) -> float:
+        return self._own().wall_clock()
+
+    def new_event(self) -> runtime.Event:
+        return self._own().new_event()
+
+    def new_lock(self) -> runtime.Lock:
+        return self._own().new_lock()
+
+    def spawn(self, target: Callable[[], None], name: str) -> runtime.Thread:
+        return self._own().spawn(target, name)
+
+    def thread_id(self) -> int:
+        return self._own().thread_id()

@@ -15,14 +15,14 @@ import pytest
 from etcd_recipes.core import runtime
 from tests.simulation.run import trace
 from tests.simulation.scenarios import populate
-from tests.simulation.scheduler import Scheduler
+from tests.simulation.scheduler import Scheduler, in_charge
 from tests.simulation.world import World
 
 
 @pytest.fixture
 def scheduler() -> Any:
     made = Scheduler(1, steal=3.0)
-    with runtime.use(made):
+    with in_charge(made):
         yield made
     made.close()
 
@@ -176,3 +176,26 @@ def test_nothing_of_the_machine_gets_into_a_run(monkeypatch: pytest.MonkeyPatch)
         record = world.run(populate)
         assert record.violations == []
         assert world.network.requests > 50
+
+
+def test_a_thread_of_another_test_keeps_its_own_clock() -> None:
+    began, told = threading.Event(), threading.Event()
+    waited: list[float] = []
+
+    def left_behind() -> None:
+        began.wait()
+        waited.append(runtime.now())
+        waited.append(runtime.new_event().wait(0.01) or runtime.now())
+        told.set()
+
+    thread = threading.Thread(target=left_behind)
+    thread.start()
+    scheduler = Scheduler(1)
+    real = time.monotonic()
+    with in_charge(scheduler):
+        began.set()
+        assert told.wait(10.0)
+        assert runtime.now() == scheduler.time
+    thread.join()
+    scheduler.close()
+    assert all(abs(told - real) < 3600.0 for told in waited)

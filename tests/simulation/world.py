@@ -29,7 +29,7 @@ from tests.simulation.members import Members
 from tests.simulation.model import Cluster
 from tests.simulation.network import Network
 from tests.simulation.record import Record
-from tests.simulation.scheduler import Process, Scheduler, SimEvent
+from tests.simulation.scheduler import Process, Scheduler, SimEvent, in_charge
 from tests.simulation.wire import SimWire
 
 __all__ = ["Part", "Site", "World"]
@@ -217,7 +217,7 @@ def surroundings(world: World) -> Iterator[None]:
     logger = logging.getLogger("etcd_recipes")
     level = logger.level
     with ExitStack() as stack:
-        stack.enter_context(runtime.use(scheduler))
+        stack.enter_context(in_charge(scheduler))
         stack.enter_context(mock.patch.object(etcd_recipes.client, "Wire", wire))
         jitter = random.Random(scheduler.chance.getrandbits(64))
         stack.enter_context(mock.patch.object(tenacity.wait, "random", jitter))
