@@ -112,9 +112,6 @@ def _wait_for(port: int, server: subprocess.Popen[bytes], log: Path) -> None:
 # -- what a server has counted -------------------------------------------------------------------------------------
 
 _STARTED = re.compile(r'grpc_server_started_total\{.*grpc_method="(\w+)".*\} (\S+)')
-_MESSAGES = re.compile(
-    r'grpc_server_msg_received_total\{.*grpc_method="(LeaseKeepAlive)".*\} (\S+)'
-)
 _V2 = re.compile(r'etcd_http_received_total\{method="(\w+)"\} (\S+)')
 
 
@@ -126,6 +123,4 @@ def counted(endpoint: str) -> Counter[str]:
     for pattern, before in ((_STARTED, ""), (_V2, "v2 ")):
         for method, number in pattern.findall(lines):
             counts[before + method] += int(float(number))
-    for method, number in _MESSAGES.findall(lines):  # a stream of them is started once
-        counts[method] = int(float(number))
     return counts

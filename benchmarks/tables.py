@@ -26,10 +26,12 @@ _BOLD = {OURS, OURS_V2}
 
 
 def number(case: Mapping[str, Sequence[Round]], peer: str, column: Column) -> float | None:
-    """Give the number of a column, or None."""
+    """Give the number of a column, or None; the floor is that of the peer's store, or else the one that there is."""
     if not column.over:
         return folded(case[peer], column.measure, column.fold)
-    other = floor_of(peer) if column.over == "floor" else column.over
+    other = column.over
+    if other == "floor":
+        other = floor if (floor := floor_of(peer)) in case else "raw"
     return ratio(case, column.measure, peer, other)
 
 

@@ -133,33 +133,49 @@ def contend(
 
     Gives the turns of each, (asked, got, let go), and how long each has waited when time was up.
     """
-    ready, told = os.pipe(), os.pipe()
+    if hasattr(worker.make, "prepare"):
+        worker.make.prepare(**options)
+    told = os.pipe()
     gc.freeze()
-    children = {}
-    for _ in range(contenders):
-        said = os.pipe()
-        if (pid := os.fork()) == 0:
-            signal.setitimer(signal.ITIMER_REAL, 0)  # a fork has none; said for who reads this
-            signal.signal(signal.SIGALRM, signal.SIG_DFL)
-            Contender(worker.make(**options), name, hold, said[1]).run(ready[1], told[0], seconds)
-        os.close(said[1])
-        children[pid] = said[0]
+    children: dict[int, int] = {}
     try:
-        for _ in children:
-            os.read(ready[0], 1)
+        for _ in range(contenders):
+            pid, end = forked(
+                lambda out: Contender(worker.make(**options), name, hold, out), told[0], seconds
+            )
+            children[pid] = end
+            # One after the other: the race begins later, for all at once.
+            if (said := os.read(end, 300)) != b"\n":
+                raise RuntimeError(f"a contender did not come to the start: {said.decode()}")
         start = time.monotonic() + 0.1
         os.write(told[1], contenders * f"{start:020.6f}".encode())
         lines = [json.loads(read_all(end) or "null") for end in children.values()]
     finally:
-        for pid in children:
+        for pid, end in children.items():
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
-        for end in (*ready, *told, *children.values()):
+            os.close(end)
+        for end in told:
             os.close(end)
         gc.unfreeze()
     if None in lines:
         raise RuntimeError(f"{lines.count(None)} of {contenders} contenders died")
     return {key: [line[key] for line in lines] for key in ("turns", "waiting", "errors")}
+
+
+def forked(make: Callable[[int], Contender], told: int, seconds: float) -> tuple[int, int]:
+    """Fork a contender; give its process, and the end of the pipe on which it says a line, and later its turns."""
+    end, out = os.pipe()
+    if pid := os.fork():
+        os.close(out)
+        return pid, end
+    try:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        make(out).run(told, seconds)
+    except Exception as error:  # noqa: BLE001
+        os.write(out, words(error).encode())
+    finally:
+        os._exit(1)
 
 
 def read_all(end: int) -> bytes:
@@ -181,17 +197,14 @@ class Contender:
         self._asked: float | None = None
         self._errors: list[str] = []
 
-    def run(self, ready: int, told: int, seconds: float) -> None:
-        try:
-            self._client.warm_up()
-            os.write(ready, b"r")
-            start = float(os.read(told, 20))
-            threading.Thread(target=self._tell, args=(start + seconds,), daemon=True).start()
-            time.sleep(max(0.0, start - time.monotonic()))
-            while True:
-                self._turn()
-        finally:
-            os._exit(1)
+    def run(self, told: int, seconds: float) -> None:
+        self._client.warm_up()
+        os.write(self._out, b"\n")
+        start = float(os.read(told, 20))
+        threading.Thread(target=self._tell, args=(start + seconds,), daemon=True).start()
+        time.sleep(max(0.0, start - time.monotonic()))
+        while True:
+            self._turn()
 
     def _turn(self) -> None:
         self._asked = time.monotonic()
@@ -210,7 +223,7 @@ class Contender:
         time.sleep(max(0.0, end - time.monotonic()))
         turns = [[round(each, 6) for each in turn] for turn in tuple(self._turns) if turn[1] < end]
         waiting = None if self._asked is None else end - self._asked
-        told = {"turns": turns, "waiting": waiting, "errors": self._errors[:3]}
+        told = {"turns": turns, "waiting": waiting, "errors": self._errors[:100]}
         pending = json.dumps(told).encode()
         while pending:
             pending = pending[os.write(self._out, pending) :]
@@ -349,7 +362,8 @@ def main() -> None:
             answer = {"gave": worker.do(json.loads(line))}
         except (Exception, TooLong) as error:  # noqa: BLE001
             answer = {"failed": words(error)}
-        print(json.dumps(answer), file=answers, flush=True)
+        # What a client gives of its own kind is not asked for; JSON has no word for it.
+        print(json.dumps(answer, default=lambda _: None), file=answers, flush=True)
     os._exit(0)  # no client's threads are waited for
 
 

@@ -20,6 +20,13 @@ class Adapter:
         self._store = store
         self._kept = ExitStack()
 
+    @classmethod
+    def prepare(cls, **options: Any) -> None:
+        """Have imported, before contenders are forked, what a client imports when it is first used."""
+        client = cls(**options)
+        client.lock("prepare").acquire().release()
+        client.close()
+
     def get(self, key: str, *, quorum: bool = False) -> object:
         if self._store == "v3":
             return self._client.v3.kv.get(key)

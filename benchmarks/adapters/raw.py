@@ -90,14 +90,8 @@ class Raw:
         return head
 
     def _exactly(self, length: int) -> bytes:
-        if len(self._buffer) < length:
-            parts, missing = [self._buffer], length - len(self._buffer)
-            self._buffer = b""
-            while missing > 0:
-                self._read()
-                parts.append(self._buffer)
-                missing -= len(self._buffer)
-            self._buffer = b"".join(parts)
+        while len(self._buffer) < length:
+            self._read()
         answer, self._buffer = self._buffer[:length], self._buffer[length:]
         return answer
 
@@ -105,7 +99,7 @@ class Raw:
         data = self._sock.recv(1 << 16)
         if not data:
             raise ConnectionError("the server closed the connection")
-        self._buffer = self._buffer + data if self._buffer else data
+        self._buffer += data
 
     def close(self) -> None:
         self._sock.close()

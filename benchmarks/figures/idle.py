@@ -1,6 +1,6 @@
 """What a client costs that does nothing, or holds, leads, waits, is registered or follows, and nothing happens.
 
-Requests are counted by the server, over two renewals of the default ttl of 15 s, after all has settled. A watch is one
+Requests are counted by the server, over four renewals of the default ttl of 15 s, after all has settled. A watch is one
 request when it opens, and none while it is open.
 """
 
@@ -45,7 +45,7 @@ def idle(peer: Peer, state: str, ttl: float) -> dict[str, float]:
         client.ask("be", what=state)
         time.sleep(min(1.0, ttl / 6))
         before, burden = counted(endpoint), client.ask("burden")
-        seconds = 2 * ttl / 3
+        seconds = 4 * ttl / 3
         time.sleep(seconds)
         requests, after = counted(endpoint) - before, client.ask("burden")
     return {

@@ -1,6 +1,7 @@
 """A free lock is taken and given back, with a new lock object each time, as `with client.lock(name)` does.
 
-Requests and leases are counted by the server: a lease that is left behind lives until its ttl.
+The floor is the line of locks by hand: a transaction that puts a key and looks who is ahead, and a fenced delete. Locks on
+v2 and of ZooKeeper are compared with it, too. Requests and leases are counted by the server: a lease that is left behind lives until its ttl.
 """
 
 from __future__ import annotations

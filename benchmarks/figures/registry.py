@@ -19,7 +19,7 @@ LAST = "10.255.255.255:65535"
 
 def play(stage: Stage) -> Rounds:
     instances = stage.pick(full=10_000, quick=1_000, tiny=100)
-    changes = stage.pick(full=2_000, quick=300, tiny=20)
+    changes = stage.pick(full=1_000, quick=300, tiny=20)
     peers = stage.those("raw", OURS)
     with servers_for(peers) as there, worker(PEERS[OURS], [there["v3"]]) as somebody:
         _, value = somebody.ask("example")

@@ -25,7 +25,7 @@ SOON = 0.3
 
 def play(stage: Stage) -> Rounds:
     ttl = stage.pick(full=4.0, quick=2.0, tiny=2.0)
-    rounds = stage.pick(full=3, quick=1, tiny=1)
+    rounds = stage.pick(full=2, quick=1, tiny=1)
     cases = stage.pick(full=tuple(CASES), quick=tuple(CASES)[:2], tiny=("given back",))
     # The floor keeps nothing alive: it has no takeover to compare with.
     peers = [peer for peer in stage.those(*WHO) if peer.name != "raw"]

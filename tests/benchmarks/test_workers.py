@@ -52,6 +52,7 @@ def test_a_worker_says_what_went_wrong_and_goes_on(etcd: EtcdProcess) -> None:
         with pytest.raises(Failed, match=r"TooLong: it did not end within 0\.1 s"):
             one.ask("repeat", what="get", count=10**9, name="w", limit=0.1)
         assert one.ask("repeat", what="put", count=3, name="w")["us"][2] > 0
+        assert one.ask("get", key="w") is None  # something of ours
     with pytest.raises(Failed, match="ModuleNotFoundError"), worker(Peer("x", "nobody", "v3")):
         pass
 
