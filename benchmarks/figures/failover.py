@@ -27,8 +27,8 @@ PAUSE = 0.01
 
 def play(stage: Stage) -> Rounds:
     seconds = {
-        "killed": stage.pick(full=4.0, quick=2.0, tiny=0.5),
-        "stopped": stage.pick(full=20.0, quick=3.0, tiny=1.5),
+        "killed": stage.pick(full=4.0, quick=1.0, tiny=0.5),
+        "stopped": stage.pick(full=20.0, quick=2.0, tiny=1.5),
     }
     rounds = stage.pick(full={"killed": 3, "stopped": 1}, quick={}, tiny={})
     peers = stage.those(*WHO)

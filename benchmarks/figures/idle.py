@@ -27,7 +27,7 @@ STATES = (
 
 
 def play(stage: Stage) -> Rounds:
-    ttl = stage.pick(full=15.0, quick=6.0, tiny=2.0)
+    ttl = stage.pick(full=15.0, quick=3.0, tiny=2.0)
     states = stage.pick(full=STATES, quick=STATES, tiny=STATES[:2])
 
     def one(state: str) -> Played:

@@ -26,7 +26,7 @@ CASES = {
 
 
 def play(stage: Stage) -> Rounds:
-    rounds = stage.pick(full=9, quick=3, tiny=1)
+    rounds = stage.pick(full=9, quick=2, tiny=1)
     calls = stage.pick(full=400, quick=100, tiny=20)
     peers = stage.those(*V3, *V2)
     with servers_for(peers) as there, ExitStack() as stack:

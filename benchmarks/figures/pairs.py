@@ -1,7 +1,8 @@
 """A free lock is taken and given back, with a new lock object each time, as `with client.lock(name)` does.
 
-The floor is the line of locks by hand: a transaction that puts a key and looks who is ahead, and a fenced delete. Locks on
-v2 and of ZooKeeper are compared with it, too. Requests and leases are counted by the server: a lease that is left behind lives until its ttl.
+The floor is the same line of locks by hand: a transaction that puts a key and looks who is ahead, and a fenced
+delete. Locks on v2 and of ZooKeeper are compared with it, too. Requests and leases are counted by the server: a
+lease that is left behind lives until its ttl.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ COUNTED = 20
 
 
 def play(stage: Stage) -> Rounds:
-    rounds = stage.pick(full=7, quick=3, tiny=1)
+    rounds = stage.pick(full=7, quick=2, tiny=1)
     pairs = stage.pick(full=150, quick=40, tiny=5)
     peers = stage.those(*WHO)
     with servers_for(peers) as there, ExitStack() as stack:

@@ -29,7 +29,7 @@ PROGRAMS = {
 
 
 def play(stage: Stage) -> Rounds:
-    rounds = stage.pick(full=9, quick=3, tiny=1)
+    rounds = stage.pick(full=9, quick=2, tiny=1)
     # Peer objects only lend their names to what else is started.
     base, bare = Peer("import requests", "", "v3"), Peer("python", "", "v3")
     peers = [base, bare, *stage.those(*PROGRAMS)]

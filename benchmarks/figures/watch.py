@@ -21,7 +21,7 @@ VALUE = "x" * 100
 
 
 def play(stage: Stage) -> Rounds:
-    events = stage.pick(full=10_000, quick=1_000, tiny=200)
+    events = stage.pick(full=10_000, quick=500, tiny=200)
     rounds = stage.pick(full=2, quick=1, tiny=1)
     found = {}
     for case, (batch, who) in CASES.items():
