@@ -67,20 +67,20 @@ def _measured(figure: Figure, stage: Stage, missing: dict[str, str], load: float
         machine=f"{os.cpu_count()} cores, {platform.system()}",
         load=round(load, 2),
         seconds=round(time.monotonic() - begun, 1),
-        versions=_versions(),
+        versions=_versions(stage),
         left_out=missing,
         rounds={case: {k: list(v) for k, v in each.items()} for case, each in rounds.items()},  # type: ignore[arg-type]
     )
 
 
-def _versions() -> dict[str, str]:
+def _versions(stage: Stage) -> dict[str, str]:
     found = {
         "Python": platform.python_version(),
         "etcd": ".".join(map(str, etcd_version(find_etcd()))),
     }
     if not servers.why_no_zookeeper():
         found["ZooKeeper"] = servers.zookeeper_version()
-    return found
+    return found | {peer.name: ", ".join(peer.pins) for peer in stage.peers if peer.is_foreign}
 
 
 def _say(words: str) -> None:

@@ -106,30 +106,25 @@ def provenance(results: Results) -> str:
     """Give when, where and with what each figure was made."""
     if not results.figures:
         return NOTHING
+    there = [(FIGURES[name], results.figures[name]) for name in FIGURES if name in results.figures]
     rows = [
-        [
-            FIGURES[name].title,
-            each.made,
-            each.scale,
-            f"{each.seconds:.0f} s",
-            _load(each),
-            each.machine,
-        ]
-        for name, each in results.figures.items()
-        if name in FIGURES
-    ]
-    versions = {k: v for each in results.figures.values() for k, v in each.versions.items()}
-    words = ", ".join(f"{name} {version}" for name, version in versions.items())
-    peers = [
-        f"- **{peer.name}**: {', '.join(peer.pins) or peer.note}{'; ' + peer.note if peer.pins and peer.note else ''}"
-        for peer in PEERS.values()
-        if peer.name not in _BOLD
+        [which.title, each.made, each.scale, f"{each.seconds:.0f} s", _load(each), each.machine]
+        for which, each in there
     ]
     head = ["figure", "made", "scale", "took", "load before", "machine"]
-    parts = [table(head, rows), f"With {words}.", "\n".join(peers)]
-    if any(each.load > BUSY for each in results.figures.values()):
+    parts = [table(head, rows), "\n".join(_versions([each for _, each in there]))]
+    if any(each.load > BUSY for _, each in there):
         parts.insert(1, _WARNING)
     return "\n\n".join(parts)
+
+
+def _versions(there: Sequence[Measured]) -> Iterator[str]:
+    """Give the versions of all that was measured; both, if it was measured with two."""
+    names = dict.fromkeys(name for each in there for name in each.versions)
+    for name in names:
+        found = dict.fromkeys(each.versions[name] for each in there if name in each.versions)
+        note = PEERS[name].note if name in PEERS else ""
+        yield f"- **{name}**: {' and '.join(found)}{f' ({note})' if note else ''}"
 
 
 _WARNING = (

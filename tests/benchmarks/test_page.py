@@ -67,6 +67,12 @@ def test_figures_of_a_busy_machine_are_called_that() -> None:
     assert "**2.9 cores**" in busy
 
 
+def test_versions_are_those_of_the_run_and_both_where_there_were_two() -> None:
+    newer = measured(versions={"etcd": "3.4.23", "kazoo": "kazoo==9"})
+    written = tables.provenance(Results({"latency": measured(), "pairs": newer}))
+    assert "- **etcd**: 3.5.1 and 3.4.23\n- **kazoo**: kazoo==9 (" in written
+
+
 def test_figures_are_stored_and_a_new_one_replaces_the_old() -> None:
     assert load(store(RESULTS)) == RESULTS
     newer = Results({"latency": measured(made="2026-12-01")})
