@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from etcd_recipes.core.context import Context
 from etcd_recipes.testing import EtcdProcess, etcd_version, find_etcd
+from etcd_recipes.testing.reaper import Reaper
 
 __all__ = ["counted", "etcd", "has_v2", "why_no_zookeeper", "zookeeper", "zookeeper_version"]
 
@@ -77,25 +79,24 @@ def zookeeper() -> Iterator[str]:
                 stderr=log,
                 cwd=folder,
             )
+        reaper = Reaper(folder)  # ends it if we are killed
+        reaper.name(server.pid)
         try:
             _wait_for(port, server, folder / "log")
             yield f"zookeeper://127.0.0.1:{port}"
         finally:
             server.send_signal(signal.SIGKILL)
             server.wait()
+            reaper.dismiss()
 
 
 def _free_port() -> int:
-    import socket
-
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])
 
 
 def _wait_for(port: int, server: subprocess.Popen[bytes], log: Path) -> None:
-    import socket
-
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline and server.poll() is None:
         try:
