@@ -49,6 +49,8 @@ class Worker:
         self.make = importlib.import_module(f"benchmarks.adapters.{adapter}").Adapter
         self.options: dict[str, Any] = {}
         self.client: Any = None
+        self.lock: Any = None
+        self.seen: Iterator[str] = iter(())
 
     def do(self, request: dict[str, Any]) -> Any:
         name, limit = request.pop("do"), request.pop("limit", 60.0)

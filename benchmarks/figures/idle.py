@@ -28,24 +28,24 @@ STATES = (
 
 def play(stage: Stage) -> Rounds:
     ttl = stage.pick(full=15.0, quick=3.0, tiny=2.0)
+    seconds = stage.pick(full=4 * ttl / 3, quick=4.0, tiny=1.0)
     states = stage.pick(full=STATES, quick=STATES, tiny=STATES[:2])
 
     def one(state: str) -> Played:
-        return in_turns(1, stage.those(OURS), lambda peer, _: idle(peer, state, ttl))
+        return in_turns(1, stage.those(OURS), lambda peer, _: idle(peer, state, ttl, seconds))
 
     # They do next to nothing, each with a server of its own: all at once.
     with ThreadPoolExecutor(len(states)) as pool:
         return dict(zip(states, pool.map(one, states), strict=True))
 
 
-def idle(peer: Peer, state: str, ttl: float) -> dict[str, float]:
+def idle(peer: Peer, state: str, ttl: float, seconds: float) -> dict[str, float]:
     with ExitStack() as stack:
         endpoint = stack.enter_context(servers_for([peer]))["v3"]
         client = stack.enter_context(worker(peer, [endpoint], ttl=ttl))
         client.ask("be", what=state)
         time.sleep(min(1.0, ttl / 6))
         before, burden = counted(endpoint), client.ask("burden")
-        seconds = 4 * ttl / 3
         time.sleep(seconds)
         requests, after = counted(endpoint) - before, client.ask("burden")
     return {
