@@ -19,7 +19,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One figure; `load` is what the machine was busy with before, in cores; `left_out` says why, by peer."""
+    """One figure; `load` is the machine's load average before; `left_out` says why, by peer."""
 
     made: str
     scale: str
@@ -43,7 +43,7 @@ def merged(old: Results, new: Results) -> Results:
 
 def store(results: Results) -> str:
     """Give them as JSON, a line for each round."""
-    return "".join(_lines({"schema": SCHEMA, **asdict(results)}, 7)) + "\n"
+    return "".join(_lines({"schema": SCHEMA, **asdict(results)}, 6)) + "\n"
 
 
 def _lines(value: Any, depth: int, indent: str = "") -> Iterator[str]:

@@ -57,7 +57,8 @@ def why_no_zookeeper() -> str:
 
 
 def zookeeper_version() -> str:
-    return (_JARS / "zookeeper.jar").resolve().stem.rpartition("-")[2]
+    named = sorted(_JARS.glob("zookeeper-[0-9]*.jar"))
+    return named[-1].stem.partition("-")[2] if named else "of unknown version"
 
 
 @contextmanager

@@ -20,7 +20,7 @@ __all__ = ["NOTHING", "aims", "cell", "figure", "left_out", "number", "provenanc
 
 NOTHING = "Not measured."
 BUSY = 0.25
-"""Cores in use before the run, from which on the machine is called busy."""
+"""Load before the run, from which on the machine is called busy."""
 
 _BOLD = {OURS, OURS_V2}
 
@@ -134,4 +134,4 @@ _WARNING = (
 
 
 def _load(each: Measured) -> str:
-    return f"**{each.load:.1f} cores**" if each.load > BUSY else f"{each.load:.1f} cores"
+    return f"**{each.load:.1f}**" if each.load > BUSY else f"{each.load:.1f}"

@@ -64,7 +64,7 @@ def test_figures_of_a_busy_machine_are_called_that() -> None:
     assert "busy" not in tables.provenance(RESULTS)
     busy = tables.provenance(Results({"latency": measured(load=2.9)}))
     assert "**The machine was busy**" in busy
-    assert "**2.9 cores**" in busy
+    assert "| **2.9** |" in busy
 
 
 def test_versions_are_those_of_the_run_and_both_where_there_were_two() -> None:
