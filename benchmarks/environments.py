@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from benchmarks.peers import Peer
-from benchmarks.servers import why_no_zookeeper
+from benchmarks.servers import has_v2, why_no_zookeeper
 
 __all__ = ["FOLDER", "Missing", "available", "python_of"]
 
@@ -54,6 +54,8 @@ def available(
 def _check(peer: Peer, install: bool, folder: Path) -> None:
     if peer.store == "zookeeper" and (why := why_no_zookeeper()):
         raise Missing(why)
+    if peer.store == "v2" and not has_v2():
+        raise Missing("this etcd has no v2 API")
     if not peer.is_foreign or _is_made(peer, folder):
         return
     if not install:

@@ -11,7 +11,7 @@ import pytest
 from benchmarks import environments
 from benchmarks.crew import Failed, Silent, answer_of, in_turns, worker
 from benchmarks.environments import Missing, available, make, python_of
-from benchmarks.peers import OURS, PEERS, Peer
+from benchmarks.peers import OURS, OURS_V2, PEERS, Peer
 from etcd_recipes.testing import EtcdProcess
 from tests.tools import eventually
 
@@ -130,6 +130,9 @@ def test_who_is_not_foreign_runs_here() -> None:
     assert all("==" in pin for peer in PEERS.values() for pin in peer.pins)
 
 
-def test_zookeeper_is_left_out_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_is_not_here_leaves_out_its_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environments, "has_v2", lambda: False)
+    found, missing = available([PEERS[OURS], PEERS[OURS_V2], PEERS["raw v2"]], install=True)
+    assert (found, set(missing)) == ([PEERS[OURS]], {OURS_V2, "raw v2"})
     monkeypatch.setattr(environments, "why_no_zookeeper", lambda: "no Java")
     assert available([PEERS["kazoo"]], install=True) == ([], {"kazoo": "no Java"})
