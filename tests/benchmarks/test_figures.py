@@ -11,11 +11,11 @@ import pytest
 from benchmarks import servers
 from benchmarks.figures import FIGURES
 from benchmarks.figures.failover import judged
-from benchmarks.peers import OURS, PEERS
+from benchmarks.peers import OURS, PEERS, Peer
 from benchmarks.stage import Stage
 from etcd_recipes.testing import EtcdProcess
 
-TINY = Stage("tiny", tuple(PEERS[name] for name in ("raw", OURS)))
+FLOOR = PEERS["raw"]
 
 
 @pytest.fixture
@@ -29,19 +29,19 @@ def shared(etcd: EtcdProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(servers, "etcd", the_one)
 
 
-def played(name: str, who: str = OURS) -> dict[str, Any]:
+def played(name: str, *others: Peer) -> dict[str, Any]:
     """Give the one round of each case that was played with us."""
     found = {}
-    for case, peers in FIGURES[name].play(TINY).items():
+    for case, peers in FIGURES[name].play(Stage("tiny", (*others, PEERS[OURS]))).items():
         for peer, rounds in peers.items():
             assert not [each for each in rounds if each.get("failed")], f"{name}, {peer}: {rounds}"
-        if who in peers:
-            (found[case],) = peers[who]
+        if OURS in peers:
+            (found[case],) = peers[OURS]
     return found
 
 
 def test_latency(shared: None) -> None:
-    found = played("latency")
+    found = played("latency", FLOOR)
     for case in ("get", "put"):
         assert 0 < found[case]["p50_us"] <= found[case]["p99_us"]
         assert found[case]["cpu_us"] > 0
@@ -59,7 +59,7 @@ def test_watching_and_a_registry(shared: None) -> None:
     single, batched = played("watch").values()
     for case in (single, batched):
         assert (case["lost"], case["twice"], case["ended"]) == (0, 0, "")
-    (followed,) = played("registry").values()
+    (followed,) = played("registry", FLOOR).values()
     assert followed["first_view"] > 0
     assert followed["cpu_us"] > 0
 
