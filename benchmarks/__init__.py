@@ -1,1 +1,1 @@
-"""How fast it is here, as ratios against raw sockets to the same server in the same run."""
+"""How fast it is here, side by side with its rivals: ratios to raw sockets, and to them, from the same run."""

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from math import ceil
 from statistics import median
 
-from tests.reliability.chart import (
+from docs.figures.chart import (
     AMBER,
     BLUE,
     GREEN,

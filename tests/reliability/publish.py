@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.proof.page import replaced
+from docs.parts import replaced
 from tests.reliability.figures import draw_all
 from tests.reliability.report import Report, load, store
 from tests.reliability.tables import PARTS

@@ -8,9 +8,11 @@ Rules of this file
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from statistics import median
 
+from docs.parts import picture_of as picture
+from docs.parts import table
 from tests.reliability.findings import FINDINGS
 from tests.reliability.report import Planted, Report, Run, Simulation
 from tests.torture.result import Check, Operations, Result
@@ -53,16 +55,6 @@ def part(name: str) -> Callable[[Callable[[Report], str]], Callable[[Report], st
         return write
 
     return register
-
-
-def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    lines = [list(head), *([str(cell) for cell in row] for row in rows)]
-    lines.insert(1, ["---"] * len(lines[0]))
-    return "\n".join(f"| {' | '.join(row)} |" for row in lines)
-
-
-def picture(name: str) -> str:
-    return f"```{{raw}} html\n:file: {name}\n```"
 
 
 def count(number: float) -> str:
