@@ -5,7 +5,9 @@ The steps
 2. An event ends a poll; the next poll asks from the index after it, so that nothing falls in between.
 3. A server keeps a thousand events of the whole store. When the one asked for is gone, a feed from now on
    is over ("read again"), and one that continues a list says HistoryLost ("list again").
-4. A directory that is deleted takes its keys along in one event: for a feed that continues a list that is
+4. A poll that stays quiet says nothing of its member, which may be cut off from all others: where it was is told
+   to `on_quiet`, so that the next feed is opened somewhere else.
+5. A directory that is deleted takes its keys along in one event: for a feed that continues a list that is
    a lost history, for one of single keys each of them is gone.
 
 Rules of this file
@@ -14,7 +16,7 @@ Rules of this file
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Self
 
 from etcd_recipes.core import runtime
@@ -45,6 +47,8 @@ class V2Feed:
         keys: Collection[str],
         after: int | None,
         quiet: float | None,
+        beyond: str | None = None,
+        on_quiet: Callable[[str], object] = lambda _endpoint: None,
     ) -> None:
         self._service = service
         self._path = path
@@ -53,6 +57,8 @@ class V2Feed:
         self._keys = keys
         self._after = after
         self._quiet = quiet
+        self._beyond = beyond  # the endpoint whose follower is asked first
+        self._on_quiet = on_quiet
         self._over = False
         self._next_index = 0 if after is None else after + 1
         self._poll: Poll | None = None
@@ -67,7 +73,8 @@ class V2Feed:
         """Step 1, and 2."""
         path = self._path.rstrip("/") or "/"
         action = requests.wait(path, wait_index=self._next_index, recursive=self._recursive)
-        return self._service.poll(action, self._ctx)
+        beyond, self._beyond = self._beyond, None
+        return self._service.poll(action, self._ctx, after=beyond)
 
     def next(self) -> Batch | None:
         """Give the next change, or None when the feed is over."""
@@ -94,6 +101,7 @@ class V2Feed:
         poll = self._poll = self._poll or self._ask()
         if not poll.ready(None if until is None else max(0.0, until - runtime.now())):
             self._ctx.check()
+            self._on_quiet(poll.endpoint)
             return None
         try:
             reply = poll.read()
@@ -129,7 +137,7 @@ class V2Feed:
         return not self._recursive and key != f"/{self._path.strip('/')}"
 
     def _all_gone(self, event: Response) -> tuple[Change, ...]:
-        """Step 4."""
+        """Step 5."""
         if self._after is None:
             return tuple(Change(key, None) for key in self._keys)
         lost = EventIndexCleared(

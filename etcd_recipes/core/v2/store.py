@@ -40,6 +40,9 @@ __all__ = ["V2Store"]
 
 _IN_ORDER = re.compile(r"[0-9]{1,20}")
 
+_MOST_QUIET = 1000
+"""Paths whose last feed stayed quiet that are remembered: more than an application follows."""
+
 
 class V2Store:
     """The Store protocol over etcd's v2 API."""
@@ -49,6 +52,9 @@ class V2Store:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._grants: weakref.WeakValueDictionary[int, V2Grant] = weakref.WeakValueDictionary()
+        self._quiet_at: dict[
+            str, str
+        ] = {}  # the endpoint of a path's last feed, if it stayed quiet
 
     def _call(self, action: Action, ctx: Context) -> Response:
         return replies.response(self._service.call(action, ctx))
@@ -303,15 +309,29 @@ class V2Store:
         after: int | None = None,
         quiet: float | None = None,
     ) -> Feed:
-        """One long poll: of the one key, or of the directory in which the keys are."""
+        """One long poll: of the one key, or of the directory in which the keys are.
+
+        Where the last one of the same path stayed quiet, the following endpoint is asked: nothing else tells of
+        a member that is cut off, and a follower asks for nothing but its poll.
+        """
         if prefix is not None:
             path, recursive = prefix, True
         elif len(keys) == 1:
             (path,), recursive = keys, False
         else:
             path, recursive = min(keys).rpartition("/")[0], True
+        if len(self._quiet_at) > _MOST_QUIET:
+            self._quiet_at.clear()
         return V2Feed(
-            self._service, path, ctx, recursive=recursive, keys=keys, after=after, quiet=quiet
+            self._service,
+            path,
+            ctx,
+            recursive=recursive,
+            keys=keys,
+            after=after,
+            quiet=quiet,
+            beyond=self._quiet_at.pop(path, None),
+            on_quiet=lambda endpoint: self._quiet_at.__setitem__(path, endpoint),
         )
 
     def open_grant(self, ttl: float, ctx: Context) -> Grant:
