@@ -1,7 +1,8 @@
 """Seeds that have found something, each played again by the tests: name, seed, store, and what it found.
 
 A seed means another run when plays or faults change: who changes them takes the mend out, and looks for a seed
-that finds it again. So each finding has a direct test, too: tests/v2/test_replies.py, tests/core/v3/test_store.py.
+that finds it again. So each finding has a direct test, too: those of
+tests/v2/test_replies.py, tests/core/v3/test_store.py and tests/v2/test_feed.py.
 
 Found by a stream that stayed silent (seed 300 on v3, as it was then), and kept by tests that need no seed: a watch
 whose connection was forgotten by the network waited for ever (tests/core/http/test_connection.py,
@@ -41,5 +42,12 @@ REGRESSIONS: tuple[Regression, ...] = (
         "v3",
         "who waited for a semaphore was told that a revision is of the future, by a member whose reads were stale",
         ("sem",),
+    ),
+    Regression(
+        "a view on v2 whose member is cut off",
+        40,
+        "v2",
+        "a view on v2 whose member was cut off from all others saw nothing for up to a minute",
+        ("registry",),
     ),
 )

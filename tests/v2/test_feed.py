@@ -47,3 +47,17 @@ def test_a_feed_with_news_is_not_moved(etcd: EtcdProcess) -> None:
                 assert feed._poll.endpoint == proxy.endpoint
                 store.create(f"busy/{number}", "", None, Context(10.0))
                 assert feed.next() is not None
+
+
+def test_a_feed_stays_where_it_is(etcd: EtcdProcess) -> None:
+    """Its first event must not lead it back to a member that is cut off."""
+    with FaultProxy(etcd.endpoint) as proxy, cluster_of(proxy.endpoint, etcd.endpoint) as cluster:
+        store = pinned(cluster, proxy.endpoint)
+        assert where(store, "back/") == proxy.endpoint
+        with store.watch(Context(10.0), prefix="back/", quiet=0.2) as feed:
+            store.create("back/1", "", None, Context(10.0))
+            assert feed.next() is not None
+            assert feed.next() is None
+            assert isinstance(feed, V2Feed)
+            assert feed._poll is not None
+            assert feed._poll.endpoint == etcd.endpoint

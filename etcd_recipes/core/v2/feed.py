@@ -2,7 +2,8 @@
 
 The steps
 1. The first poll asks from now on, or from the index after `after`; its head confirms the feed.
-2. An event ends a poll; the next poll asks from the index after it, so that nothing falls in between.
+2. An event ends a poll; the next poll asks from the index after it, so that nothing falls in between, and of the
+   same endpoint.
 3. A server keeps a thousand events of the whole store. When the one asked for is gone, a feed from now on
    is over ("read again"), and one that continues a list says HistoryLost ("list again").
 4. A poll that stays quiet says nothing of its member, which may be cut off from all others: where it was is told
@@ -35,7 +36,10 @@ _GONE = ("delete", "expire", "compareAndDelete")
 
 
 class V2Feed:
-    """Changes of `path` (and below it, if `recursive`); of `keys` only, if there are any."""
+    """Changes of `path` (and below it, if `recursive`); of `keys` only, if there are any.
+
+    With `beyond` the endpoint that follows that one is asked first.
+    """
 
     def __init__(
         self,
@@ -57,12 +61,14 @@ class V2Feed:
         self._keys = keys
         self._after = after
         self._quiet = quiet
-        self._beyond = beyond  # the endpoint whose follower is asked first
+        self._beyond = beyond
+        self._at: str | None = None  # where the first poll was answered
         self._on_quiet = on_quiet
         self._over = False
         self._next_index = 0 if after is None else after + 1
         self._poll: Poll | None = None
         self._poll = self._ask()
+        self._at = self._poll.endpoint
         try:
             self.revision = self._poll.index
         except BaseException:
@@ -73,8 +79,7 @@ class V2Feed:
         """Step 1, and 2."""
         path = self._path.rstrip("/") or "/"
         action = requests.wait(path, wait_index=self._next_index, recursive=self._recursive)
-        beyond, self._beyond = self._beyond, None
-        return self._service.poll(action, self._ctx, after=beyond)
+        return self._service.poll(action, self._ctx, after=self._beyond, at=self._at)
 
     def next(self) -> Batch | None:
         """Give the next change, or None when the feed is over."""

@@ -55,12 +55,15 @@ class Service:
             replay=action.replay,
         )
 
-    def poll(self, action: Action, ctx: Context, *, after: str | None = None) -> Poll:
+    def poll(
+        self, action: Action, ctx: Context, *, after: str | None = None, at: str | None = None
+    ) -> Poll:
         """Open a poll and give it as soon as its head is there; errors as for `call`.
 
-        With `after` the endpoint that follows that one is asked first, and no endpoint is pinned.
+        With `after` the endpoint that follows that one is asked first, and no endpoint is pinned; with `at`,
+        only that endpoint is asked.
         """
-        return self._cluster.open(action, ctx, replies.judge, Poll, after=after)
+        return self._cluster.open(action, ctx, replies.judge, Poll, after=after, at=at)
 
 
 class Poll:
