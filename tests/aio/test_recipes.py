@@ -350,6 +350,7 @@ def test_instances_are_registered_followed_and_picked(
                 async with await registry.register("api", "10.0.0.2:80", id="two") as mine:
                     assert [i.id for i in await registry.instances("api")] == ["two"]
                     assert mine.is_published
+                    await until(lambda: [i.id for i in view.instances] == ["two"])
                 async with asyncio.timeout(5):  # an end that was not confirmed in time goes on
                     while await registry.instances("api"):
                         await asyncio.sleep(0.01)

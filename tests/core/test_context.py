@@ -60,9 +60,8 @@ def test_deadline_exceeded_is_a_timeout_error_and_cancelled_is_not() -> None:
 
 
 def test_a_wait_ends_at_the_deadline_and_says_that_the_context_has_ended() -> None:
-    ctx = Context(0.1)
     with within(SOON, at_least=0.1):
-        assert ctx.wait(30.0) is True
+        assert Context(0.1).wait(30.0) is True
     with within(SOON):
         assert Context(0.0).wait() is True
 

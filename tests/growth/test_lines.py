@@ -37,9 +37,12 @@ def fill(etcd: EtcdProcess, semaphore: Semaphore, waiters: int) -> tuple[list[Ho
 
 
 def test_who_joins_a_long_line_is_sent_no_more_than_who_joins_a_short_one(
-    etcd: EtcdProcess, name: str
+    etcd: EtcdProcess, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It reads those near to it, and not the whole line, when it joins, and whenever it looks."""
+    monkeypatch.setattr(
+        "etcd_recipes.coordination.line.QUIET", 600.0
+    )  # nobody else looks again meanwhile
     # Patient, so that nothing is sent twice, and with a long ttl, so that no renewal is among what is counted.
     client = Client(etcd.endpoint, session_ttl=60, header_timeout=20)
 
