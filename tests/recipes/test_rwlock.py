@@ -176,7 +176,7 @@ def test_a_wait_given_up_leaves_the_line_and_frees_those_behind(
         reader.result(3).release()
         with pytest.raises(NotAcquired, match="to write"), other.rwlock(name, timeout=0.1).write():
             pytest.fail("the body ran without the lock")
-        assert rw.waiters() == ()
+        eventually(lambda: rw.waiters() == ())  # what did not end in time goes on behind
 
 
 def test_each_thread_releases_what_it_acquired_itself(client: Client, name: str) -> None:
