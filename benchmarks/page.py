@@ -13,16 +13,12 @@ from benchmarks.figures import FIGURES
 from benchmarks.pictures import draw_all, name_of
 from benchmarks.results import Results, load, store
 from benchmarks.stage import Figure
-from docs.parts import picture_of, replaced
+from docs.parts import marker, picture_of, replaced
 
 __all__ = ["FOLDER", "page", "read", "write"]
 
 FOLDER = Path(__file__).parents[1] / "docs" / "performance"
 PAGE, JSON = "index.md", "figures.json"
-
-
-def marker(name: str) -> str:
-    return f"<!-- generated: {name} -->"
 
 
 def read(folder: Path = FOLDER) -> Results:

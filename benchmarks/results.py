@@ -8,9 +8,11 @@ Rules of this file
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from docs.parts import lines_of_json
 
 __all__ = ["Measured", "Results", "load", "merged", "store"]
 
@@ -43,20 +45,7 @@ def merged(old: Results, new: Results) -> Results:
 
 def store(results: Results) -> str:
     """Give them as JSON, a line for each round."""
-    return "".join(_lines({"schema": SCHEMA, **asdict(results)}, 6)) + "\n"
-
-
-def _lines(value: Any, depth: int, indent: str = "") -> Iterator[str]:
-    if not depth or not value or not isinstance(value, dict | list):
-        yield json.dumps(value)
-        return
-    is_dict, inner = isinstance(value, dict), indent + " "
-    between = "{\n" if is_dict else "[\n"
-    for each in value:
-        yield between + inner + (f"{json.dumps(each)}: " if is_dict else "")
-        yield from _lines(value[each] if is_dict else each, depth - 1, inner)
-        between = ",\n"
-    yield f"\n{indent}{'}' if is_dict else ']'}"
+    return lines_of_json({"schema": SCHEMA, **asdict(results)}, 6)
 
 
 def load(text: str) -> Results:

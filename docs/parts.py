@@ -1,12 +1,21 @@
-"""Parts of pages that programs write: each between markers of its own, the prose around them by hand."""
+"""Parts of pages that programs write, each between markers of its own, the prose around them by hand; and the
+JSON that they are made from.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
 
-__all__ = ["inside", "picture_of", "replaced", "table"]
+__all__ = ["inside", "lines_of_json", "marker", "picture_of", "replaced", "table"]
 
 _END = "<!-- end -->"
+
+
+def marker(name: str) -> str:
+    """Give the marker with which the part of this name begins."""
+    return f"<!-- generated: {name} -->"
 
 
 def inside(page: str, begin: str) -> str:
@@ -32,3 +41,21 @@ def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
 def picture_of(name: str) -> str:
     """Give the lines that put an SVG into a page, as it is: it takes the page's colour."""
     return f"```{{raw}} html\n:file: {name}\n```"
+
+
+def lines_of_json(value: Any, depth: int) -> str:
+    """Give JSON with a line for each value that lies `depth` levels deep, so that a new run changes few lines."""
+    return "".join(_lines(value, depth)) + "\n"
+
+
+def _lines(value: Any, depth: int, indent: str = "") -> Iterator[str]:
+    if not depth or not value or not isinstance(value, dict | list | tuple):
+        yield json.dumps(value)
+        return
+    is_dict, inner = isinstance(value, dict), indent + " "
+    between = "{\n" if is_dict else "[\n"
+    for each in value:
+        yield between + inner + (f"{json.dumps(each)}: " if is_dict else "")
+        yield from _lines(value[each] if is_dict else each, depth - 1, inner)
+        between = ",\n"
+    yield f"\n{indent}{'}' if is_dict else ']'}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from docs import parts
 from docs.parts import inside, replaced
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "faults.md"
@@ -11,7 +12,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "reference" / "faults.md"
 
 def marker(module: str) -> str:
     """Give the line after which a module's part begins; it says how the part is made."""
-    return f"<!-- generated: python -m {module} --write -->"
+    return parts.marker(f"python -m {module} --write")
 
 
 def part(module: str) -> str:

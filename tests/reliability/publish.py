@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from docs.parts import replaced
+from docs.parts import marker, replaced
 from tests.reliability.figures import draw_all
 from tests.reliability.report import Report, load, store
 from tests.reliability.tables import PARTS
@@ -16,10 +16,6 @@ __all__ = ["FOLDER", "page", "read", "write"]
 
 FOLDER = Path(__file__).parents[2] / "docs" / "reliability"
 PAGE, JSON = "report.md", "report.json"
-
-
-def marker(name: str) -> str:
-    return f"<!-- generated: {name} -->"
 
 
 def read(folder: Path = FOLDER) -> Report:

@@ -10,10 +10,10 @@ Rules of this file
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from docs.parts import lines_of_json
 from tests.torture import result as torture
 from tests.torture.result import Fault, Holding, Result
 
@@ -161,20 +161,7 @@ def _kinds(faults: tuple[Fault, ...], since: float, until: float) -> set[str]:
 
 def store(report: Report) -> str:
     """Give the report as JSON, a line for each figure."""
-    return "".join(_lines({"schema": SCHEMA, **asdict(report)}, 4)) + "\n"
-
-
-def _lines(value: Any, depth: int, indent: str = "") -> Iterator[str]:
-    if not depth or not value or not isinstance(value, dict | list | tuple):
-        yield json.dumps(value)
-        return
-    is_dict, inner = isinstance(value, dict), indent + " "
-    between = "{\n" if is_dict else "[\n"
-    for each in value:
-        yield between + inner + (f"{json.dumps(each)}: " if is_dict else "")
-        yield from _lines(value[each] if is_dict else each, depth - 1, inner)
-        between = ",\n"
-    yield f"\n{indent}{'}' if is_dict else ']'}"
+    return lines_of_json({"schema": SCHEMA, **asdict(report)}, 4)
 
 
 def load(text: str) -> Report:
