@@ -134,10 +134,10 @@ def test_the_threads_of_one_process_do_not_starve_another(
     # Each thread goes to the end of the line in etcd, so the other waits for one of them, not for six.
     mine, theirs = client.lock(name), other.lock(name)
     turns: list[tuple[int, str]] = []
-    lease, done = other.session().id, threading.Event()
+    ours, lease, done = client.session().id, other.session().id, threading.Event()
 
     def crowd() -> None:
-        while not done.is_set() and len(turns) < 50:  # it ends even if the other never gets in
+        while not done.is_set() and crowded() < 50:  # it ends even if the other never gets in
             with mine as hold:
                 eventually(lambda: done.is_set() or lease in in_line(), what="the other's arrival")
                 turns.append((hold.token, "crowd"))
@@ -145,10 +145,14 @@ def test_the_threads_of_one_process_do_not_starve_another(
     def in_line() -> set[int]:
         return {entry.lease for entry in mine._line.contenders(Context(5))}
 
+    def crowded() -> int:
+        return sum(owner == "crowd" for _, owner in list(turns))
+
     jobs = [Job(crowd) for _ in range(6)]
     eventually(lambda: turns or mine.locked())
-    while sum(owner == "crowd" for _, owner in list(turns)) < 8:
+    while crowded() < 8:
         with theirs as hold:
+            eventually(lambda: ours in in_line(), what="the arrival of one of the crowd")
             turns.append((hold.token, "other"))
     done.set()
     for job in jobs:
