@@ -195,7 +195,7 @@ class Adapter:
 
 
 class RawLock:
-    """The line with raw requests: put and look, watch from now, look again, delete."""
+    """The line with raw requests: look and put, watch from now, look again, delete."""
 
     def __init__(self, endpoint: str, raw: Raw, lease: int, name: str) -> None:
         self._endpoint, self._raw, self._lease = endpoint, raw, lease
@@ -205,19 +205,19 @@ class RawLock:
     def acquire(self) -> int:
         key = b64(self._key)
         ahead = {"key": self._prefix, "range_end": self._end, "sort_target": "CREATE"}
-        ahead |= {"sort_order": "DESCEND", "limit": 2}
+        ahead |= {"sort_order": "DESCEND", "limit": 1}
         answer = self._raw.call(
             b"/v3/kv/txn",
             {
                 "compare": [{"target": "CREATE", "key": key, "create_revision": 0}],
                 "success": [
-                    {"request_put": {"key": key, "value": b64("x" * 80), "lease": self._lease}},
                     {"request_range": ahead},
+                    {"request_put": {"key": key, "value": b64("x" * 80), "lease": self._lease}},
                 ],
             },
         )
         self._created = mine = int(answer["header"]["revision"])
-        before = answer["responses"][1]["response_range"]["kvs"][1:]
+        before = answer["responses"][0]["response_range"].get("kvs", ())
         revision = mine
         while before:
             watch = Raw(self._endpoint)

@@ -19,7 +19,7 @@ from enum import Enum
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from etcd_recipes.coordination.liveness import Liveness, Pulse
+from etcd_recipes.coordination.liveness import FOREVER, Liveness, Pulse
 from etcd_recipes.coordination.watchdog import Watchdog
 from etcd_recipes.core import runtime
 from etcd_recipes.core.context import Context, check_timeout
@@ -80,7 +80,7 @@ class Handle(ABC):
         self.lost = Loss(self)
         self._what = what
         self._log = log
-        self._pulse = Pulse(liveness)
+        self._pulse = Pulse(liveness) if liveness.limited else FOREVER
         self._watchdog = watchdog
         self._state = State.HELD
         self._reason = ""
@@ -206,7 +206,8 @@ class Handle(ABC):
                 return False
             self._state, self._reason = state, reason
         try:
-            self._watchdog.forget(self._pulse)
+            if self._pulse.limited:
+                self._watchdog.forget(self._pulse)
         finally:  # whoever waits for the end hears of it, also when a signal breaks in
             self.lost._set()
         held = round(runtime.now() - self._since, 4)
@@ -239,7 +240,7 @@ class Handle(ABC):
     ) -> None:
         """Release. Raises LockLost if it was lost inside and the body did not raise anything itself."""
         lost = self._state is not State.RELEASED and not self.is_held
-        why = self.reason
+        why = self.reason if lost else ""
         # A program that is being ended (SystemExit, KeyboardInterrupt) does not wait long for a dead etcd.
         ends = error is not None and not isinstance(error, Exception)
         self.release(timeout=_FAREWELL if ends else None)

@@ -11,7 +11,7 @@ import json
 import os
 import socket
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 from etcd_recipes.core import runtime
 from etcd_recipes.core.store import Entry
@@ -38,6 +38,7 @@ class Contender:
 
 
 _compact = json.JSONEncoder(separators=(",", ":")).encode
+_quoted = lru_cache(maxsize=4)(_compact)  # of a name that hardly ever changes
 
 
 @cache
@@ -52,8 +53,8 @@ def describe_self(**wish: str | int) -> str:
     """
     pid = os.getpid()
     since = round(runtime.wall_clock(), 3)
-    me = {"host": socket.gethostname(), "pid": pid, "since": since, "id": _process_id(pid)}
-    return _compact({**me, **wish})
+    host, more = _quoted(socket.gethostname()), f",{_compact(wish)[1:-1]}" if wish else ""
+    return f'{{"host":{host},"pid":{pid},"since":{since!r},"id":"{_process_id(pid)}"{more}}}'
 
 
 def contender(entry: Entry) -> Contender:

@@ -25,11 +25,11 @@ Rules of this file
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from etcd_recipes.coordination.claim import Claim
 from etcd_recipes.coordination.contenders import Rule, split
@@ -45,7 +45,7 @@ from etcd_recipes.core.errors import (
     LeaseNotFound,
     LockLost,
 )
-from etcd_recipes.core.log import event_logger
+from etcd_recipes.core.log import EventLogger, event_logger
 from etcd_recipes.core.store import Batch, Entry, Feed, Standing
 
 __all__ = ["Line", "Turn"]
@@ -97,7 +97,7 @@ class Line:
         LockLost when somebody else removed the place, ResponseError when etcd refuses, and what the
         recipe's `check` raises.
         """
-        with self._told() as wait:
+        with _Wait(self._log) as wait:
             wait.turn = turn = self._with_live_session(ttl, ctx, partial(self._enter, value))
             return turn
 
@@ -106,25 +106,9 @@ class Line:
 
         Raises like `enter`, and ClusterError when no endpoint answers: it does not try again.
         """
-        with self._told() as wait:
+        with _Wait(self._log) as wait:
             wait.turn = turn = self._with_live_session(ttl, ctx, partial(self._try_enter, value))
             return turn
-
-    @contextmanager
-    def _told(self) -> Iterator[_Wait]:
-        """Tell the log how long the body waited for its turn, and what came of it."""
-        began, wait, outcome = runtime.now(), _Wait(), "busy"
-        try:
-            yield wait
-        except BaseException as error:
-            outcome = type(error).__name__
-            raise
-        finally:
-            fields: dict[str, Any] = {"waited": round(runtime.now() - began, 4)}
-            if wait.turn is not None:
-                outcome = "admitted"
-                fields |= {"key": wait.turn.entry.key, "token": wait.turn.token}
-            self._log.debug("line.answered", outcome=outcome, **fields)
 
     def _with_live_session(
         self, ttl: float | None, ctx: Context, go: Callable[[Session, Context], T]
@@ -401,12 +385,26 @@ def _removed(line: str) -> LockLost:
 
 
 class _Wait:
-    """What has come of a call that waits."""
+    """A call that waits for its turn: tells the log for how long it did, and what came of it."""
 
-    __slots__ = ("turn",)
+    __slots__ = ("_began", "_log", "turn")
 
-    def __init__(self) -> None:
+    def __init__(self, log: EventLogger) -> None:
+        self._log = log
+        self._began = runtime.now()
         self.turn: Turn | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        outcome = "busy" if kind is None else kind.__name__
+        fields: dict[str, Any] = {}
+        waited = round(runtime.now() - self._began, 4)
+        if self.turn is not None:
+            outcome = "admitted"
+            fields = {"key": self.turn.entry.key, "token": self.turn.token}
+        self._log.debug("line.answered", outcome=outcome, waited=waited, **fields)
 
 
 class _Visit:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from etcd_recipes.core import runtime
 
-__all__ = ["UNLIMITED", "Liveness", "Pulse"]
+__all__ = ["FOREVER", "UNLIMITED", "Liveness", "Pulse"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +93,8 @@ class Pulse:
 
     def beat(self) -> bool:
         """Start the time until the next beat anew; tells whether it still went."""
+        if not self.limited:
+            return True
         with self._lock:
             now = runtime.now()  # read once: the process may be stopped for a minute right here
             if self._reason or now >= self.until:
@@ -118,3 +120,7 @@ class Pulse:
 
 def _or_ever(seconds: float | None) -> float:
     return math.inf if seconds is None else seconds
+
+
+FOREVER = Pulse(UNLIMITED)
+"""The one of every hold without limits: it never stops, so nothing about it ever changes."""

@@ -26,8 +26,8 @@ The keeper (a thread of its own; renewals do not wait for the application)
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from enum import Enum
 from functools import partial
 from itertools import count
@@ -204,19 +204,9 @@ class Session:
         if not self.is_alive:
             raise SessionLost(f"the session (lease {self.id:x}) is gone: {self.reason}")
 
-    @contextmanager
-    def bound(self, ctx: Context) -> Iterator[Context]:
+    def bound(self, ctx: Context) -> AbstractContextManager[Context]:
         """Run the body with a child of `ctx` that the end of the session cancels; then raise SessionLost."""
-        inner = ctx.child()
-        number = self.on_lost(inner.cancel)
-        try:
-            yield inner
-        except Cancelled:
-            if not ctx.cancelled:
-                self.check()
-            raise
-        finally:
-            self.forget(number)
+        return _Bound(self, ctx)
 
     def claim(self, key: str, ctx: Context) -> Claim:
         """Claim `key`, waiting for the threads of this process that came first."""
@@ -433,6 +423,26 @@ class Session:
         if not self._end(SessionState.CLOSED, "the program ends") and self._parted:
             return
         self._revoke(Context(_FAREWELL))  # also when a signal broke into a `close`
+
+
+class _Bound:
+    """See `Session.bound`."""
+
+    __slots__ = ("_ctx", "_inner", "_number", "_session")
+
+    def __init__(self, session: Session, ctx: Context) -> None:
+        self._session = session
+        self._ctx = ctx
+
+    def __enter__(self) -> Context:
+        self._inner = self._ctx.child()
+        self._number = self._session.on_lost(self._inner.cancel)
+        return self._inner
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        self._session.forget(self._number)
+        if isinstance(error, Cancelled) and not self._ctx.cancelled:
+            self._session.check()
 
 
 def _deadline(sent: float, ttl: float) -> float:

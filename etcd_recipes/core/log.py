@@ -19,7 +19,7 @@ from contextvars import ContextVar
 from functools import cache
 from typing import Any
 
-__all__ = ["Listener", "event_logger", "is_heard", "listen"]
+__all__ = ["EventLogger", "Listener", "event_logger", "is_heard", "listen"]
 
 logging.getLogger("etcd_recipes").addHandler(logging.NullHandler())
 
@@ -29,35 +29,64 @@ Listener = Callable[[str, Mapping[str, Any]], object]
 _listeners: tuple[
     Listener, ...
 ] = ()  # replaced as a whole: who is telling goes on with the old one
-_LEVELS = {name.lower(): level for name, level in logging.getLevelNamesMapping().items()}
 _telling: ContextVar[bool] = ContextVar("etcd_recipes_telling", default=False)
 
 
+class EventLogger:
+    """Logs events with these fields; of an event that nobody wants, nothing is made at all."""
+
+    __slots__ = ("_fields", "_inner", "_logger")
+
+    def __init__(self, inner: Any, logger: logging.Logger, fields: dict[str, Any]) -> None:
+        self._inner = inner  # structlog's
+        self._logger = logger
+        self._fields = fields
+
+    def bind(self, **fields: Any) -> EventLogger:
+        """Give a logger that adds `fields` to each event."""
+        return EventLogger(self._inner, self._logger, self._fields | fields)
+
+    def debug(self, event: str, **fields: Any) -> None:
+        """Log at level DEBUG."""
+        if _listeners or self._logger.isEnabledFor(logging.DEBUG):
+            self._inner.debug(event, **(self._fields | fields))
+
+    def info(self, event: str, **fields: Any) -> None:
+        """Log at level INFO."""
+        if _listeners or self._logger.isEnabledFor(logging.INFO):
+            self._inner.info(event, **(self._fields | fields))
+
+    def warning(self, event: str, **fields: Any) -> None:
+        """Log at level WARNING."""
+        self._inner.warning(event, **(self._fields | fields))
+
+    def error(self, event: str, **fields: Any) -> None:
+        """Log at level ERROR."""
+        self._inner.error(event, **(self._fields | fields))
+
+    def exception(self, event: str, **fields: Any) -> None:
+        """Log at level ERROR, with the exception that is being handled."""
+        self._inner.exception(event, **(self._fields | fields))
+
+
 @cache
-def event_logger(name: str) -> Any:
+def event_logger(name: str) -> EventLogger:
     """Give the structlog logger over ``logging.getLogger("etcd_recipes.<name>")``."""
     import structlog  # not at import time: it costs as much as the rest of the core
 
-    class Logger(structlog.stdlib.BoundLogger):
-        """Lets an event that nobody wants go before anything is made of it."""
-
-        def _proxy_to_logger(self, method_name: str, *args: Any, **fields: Any) -> Any:
-            level = _LEVELS.get(method_name, logging.CRITICAL)
-            if not _listeners and not self._logger.isEnabledFor(level):
-                return None
-            return super()._proxy_to_logger(method_name, *args, **fields)
-
-    return structlog.wrap_logger(
-        logging.getLogger(f"etcd_recipes.{name}"),
+    logger = logging.getLogger(f"etcd_recipes.{name}")
+    inner = structlog.wrap_logger(
+        logger,
         processors=[
             _tell,
             structlog.stdlib.filter_by_level,
             structlog.contextvars.merge_contextvars,
             structlog.stdlib.render_to_log_kwargs,
         ],
-        wrapper_class=Logger,
+        wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+    return EventLogger(inner, logger, {})
 
 
 def listen(listener: Listener) -> Callable[[], None]:

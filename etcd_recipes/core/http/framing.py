@@ -24,6 +24,9 @@ HEAD_END = b"\r\n\r\n"
 _LARGEST = 65536
 """Bytes of a head, of the line before a chunk, or of what follows the last one."""
 
+_OFTEN = 1024
+"""Bytes of a head below which it is remembered; etcd's have 200."""
+
 _MOST_HEADERS = 100
 _STATUS = re.compile(r"HTTP/1\.(\d) +([1-9]\d\d)(?: .*)?")
 _FOLD = re.compile(r"\r\n[ \t]+")
@@ -51,7 +54,15 @@ def check_begun(data: bytes) -> None:
 
 
 def head_of(raw: bytes) -> Head:
-    """Read a head, without its end; HTTPException for what is none."""
+    """Read a head, without its end; HTTPException for what is none.
+
+    Within a second, an endpoint sends the same few heads again and again. So it may be one that others have, too: it
+    is not to be changed.
+    """
+    return _known_head(raw) if len(raw) < _OFTEN else _head(raw)
+
+
+def _head(raw: bytes) -> Head:
     check_begun(raw)
     text = raw.decode("latin-1")
     if "\r\n " in text or "\r\n\t" in text:  # lines of old that go on in the next one
@@ -63,6 +74,9 @@ def head_of(raw: bytes) -> Head:
     headers = _headers(lines)
     keeps = status[1] != "0" and "close" not in headers.get("connection", "").lower()
     return Head(int(status[2]), headers, keeps)
+
+
+_known_head = lru_cache(maxsize=64)(_head)
 
 
 def _headers(lines: list[str]) -> dict[str, str]:
@@ -78,7 +92,7 @@ def _headers(lines: list[str]) -> dict[str, str]:
 
 @lru_cache(maxsize=64)
 def _header(line: str) -> tuple[str, str]:
-    """Read one line; an endpoint sends the same ones again and again."""
+    """Read one line: in a head that is not known, the v2 API's with their indexes, most of the lines are."""
     name, colon, value = line.partition(":")
     if not colon or not name or name[-1].isspace():
         raise http.client.HTTPException("a header that is none")

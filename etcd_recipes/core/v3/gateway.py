@@ -58,6 +58,10 @@ class Answer:
         self.endpoint = endpoint
         self.doubt = doubt
 
+    def read(self, parse: Callable[[Mapping[str, Any]], T]) -> T:
+        """Give what `parse` reads of it; InvalidResponse for whatever is malformed in it."""
+        return replies.read(parse, self.body, self.endpoint)
+
 
 class Gateway:
     """etcd's JSON gateway, on whichever endpoint answers; `user` is a name and a password."""
@@ -162,6 +166,8 @@ class Gateway:
 
     def _made(self, action: Action, ctx: Context, make: Callable[[Action], T], doubt: Doubt) -> T:
         """Step 1."""
+        if self._policy is None:
+            return self._signed(action, ctx, make, doubt)
         return retry.walk(
             self._policy, ctx, lambda: self._signed(action, ctx, make, doubt), replay=action.replay
         )
@@ -198,14 +204,13 @@ class Gateway:
             if replies.auth_is_off(error):
                 return ""
             raise
-        with replies.Reading(answer.endpoint):
-            return _header_value(answer.body["token"])
+        return answer.read(lambda body: _header_value(body["token"]))
 
     def _rooted(self, action: Action, make: Callable[[Action], T]) -> T:
         """Step 3."""
         root = self._root
         try:
-            return make(_below(root, action))
+            return make(action if root is _ROOTS[0] else _below(root, action))
         except replies.NoGateway:
             other = _ROOTS[1 - _ROOTS.index(root)]
             try:
@@ -221,24 +226,25 @@ class Gateway:
 
     def _send(self, action: Action, ctx: Context, at: str | None, doubt: Doubt) -> Answer:
         before, sent = self._horizon.seen(), runtime.now()
-        bodies: dict[str, dict[str, Any]] = {}
+        body: dict[str, Any] = {}
 
         def judge(reply: Reply) -> EndpointError | None:
+            nonlocal body
             try:
-                refusal = replies.judge(reply)
-                body = {} if refusal is not None else replies.decode(reply)
+                if (refusal := replies.judge(reply)) is not None:
+                    return refusal
+                body = replies.decode(reply)
             except (InvalidResponse, EmptyResponse) as error:
                 error.maybe_applied = reply.status == 200 and _writes(action)
                 raise
-            if refusal is None:
-                bodies[reply.endpoint] = body
-                refusal = self._too_old(action, reply.endpoint, body, before, sent)
-            return refusal
+            return self._too_old(action, reply.endpoint, body, before, sent)
 
-        reply = self._cluster.send(action, ctx, judge, at=at, doubt=doubt)
+        reply = self._cluster.send(
+            action, ctx, judge, at=at, doubt=doubt
+        )  # it judges this reply last
         if action.fresh:
             self._proven[reply.endpoint] = sent
-        return Answer(bodies[reply.endpoint], reply.endpoint, doubt=reply.doubt)
+        return Answer(body, reply.endpoint, doubt=reply.doubt)
 
     def _too_old(
         self,
@@ -249,8 +255,7 @@ class Gateway:
         sent: float,
     ) -> EndpointError | None:
         """Give the reason to refuse an answer from the past, or None."""
-        with replies.Reading(endpoint):
-            cluster, revision = replies.cluster_of(body), replies.revision_of(body)
+        cluster, revision = replies.read(replies.moment_of, body, endpoint)
         if not revision:
             return None
         seen = before.get(cluster, 0)

@@ -201,9 +201,7 @@ class KV:
         return (kv for page in pages for kv in page.kvs)
 
     def _read(self, op: Op, ctx: Context) -> RangeResult:
-        answer = self._gateway.call(requests.range_(op), ctx)
-        with replies.Reading(answer.endpoint):
-            return replies.range_result(answer.body)
+        return self._gateway.call(requests.range_(op), ctx).read(replies.range_result)
 
     # -- write -----------------------------------------------------------------------------------------------
 
@@ -236,9 +234,9 @@ class KV:
             ignore_value=ignore_value,
             ignore_lease=ignore_lease,
         )
-        answer = self._gateway.call(requests.put(op), self._limit(timeout, ctx))
-        with replies.Reading(answer.endpoint):
-            return replies.put_result(answer.body)
+        return self._gateway.call(requests.put(op), self._limit(timeout, ctx)).read(
+            replies.put_result
+        )
 
     def delete(
         self,
@@ -255,9 +253,9 @@ class KV:
         Not repeated when its reply is lost: ClusterError.maybe_applied. `prev_kv` asks for what was there.
         """
         op = Op.delete(key, range_end, prefix=prefix, prev_kv=prev_kv)
-        answer = self._gateway.call(requests.delete(op), self._limit(timeout, ctx))
-        with replies.Reading(answer.endpoint):
-            return replies.delete_result(answer.body)
+        return self._gateway.call(requests.delete(op), self._limit(timeout, ctx)).read(
+            replies.delete_result
+        )
 
     # -- transactions ----------------------------------------------------------------------------------------
 
@@ -293,8 +291,7 @@ class KV:
         """
         txn = Txn.of(compare, success, failure)
         answer = self._gateway.call(_action(_anchored(txn), replay), self._limit(timeout, ctx))
-        with replies.Reading(answer.endpoint):
-            result = replies.txn_result(answer.body)
+        result = answer.read(replies.txn_result)
         return result if txn.success or txn.failure else replace(result, responses=())
 
     # -- history ---------------------------------------------------------------------------------------------

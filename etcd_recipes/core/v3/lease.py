@@ -45,9 +45,7 @@ class Lease:
         above 0, EtcdError (code 11) for one that the server finds too large (9,000,000,000 s).
         """
         action = requests.lease_grant(_whole_seconds(ttl), to_int64(id, "a lease id", least=0))
-        answer = self._gateway.call(action, self._limit(timeout, ctx))
-        with replies.Reading(answer.endpoint):
-            return replies.lease_grant(answer.body)
+        return self._gateway.call(action, self._limit(timeout, ctx)).read(replies.lease_grant)
 
     def keep_alive_once(
         self,
@@ -63,8 +61,7 @@ class Lease:
         """
         action = requests.keep_alive(to_int64(id, "a lease id"))
         answer = self._gateway.call(action, self._limit(timeout, ctx))
-        with replies.Reading(answer.endpoint):
-            ttl = replies.keep_alive_ttl(answer.body)
+        ttl = answer.read(replies.keep_alive_ttl)
         if ttl <= 0:  # etcd has no words for it here, so these are the ones that it has elsewhere
             raise LeaseNotFound(
                 "etcdserver: requested lease not found",
@@ -87,9 +84,7 @@ class Lease:
         ``ttl`` is -1 when there is no such lease, and 0 in the last second of one that still lives.
         """
         action = requests.time_to_live(to_int64(id, "a lease id"), keys=keys)
-        answer = self._gateway.call(action, self._limit(timeout, ctx))
-        with replies.Reading(answer.endpoint):
-            return replies.lease_status(answer.body)
+        return self._gateway.call(action, self._limit(timeout, ctx)).read(replies.lease_status)
 
     def revoke(
         self,
@@ -108,9 +103,9 @@ class Lease:
 
     def list(self, *, timeout: float | None = None, ctx: Context | None = None) -> tuple[int, ...]:
         """Give the ids of all leases. POST /v3/lease/leases."""
-        answer = self._gateway.call(requests.lease_list(), self._limit(timeout, ctx))
-        with replies.Reading(answer.endpoint):
-            return replies.lease_ids(answer.body)
+        return self._gateway.call(requests.lease_list(), self._limit(timeout, ctx)).read(
+            replies.lease_ids
+        )
 
     def _limit(self, timeout: float | None, ctx: Context | None) -> Context:
         return limit(timeout, ctx, default=self._default_timeout)

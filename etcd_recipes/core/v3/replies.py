@@ -22,8 +22,8 @@ from __future__ import annotations
 
 import json
 from binascii import a2b_base64
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from etcd_recipes.core.errors import (
     Compacted,
@@ -73,6 +73,8 @@ __all__ = [
     "raw",
     "stream_error",
 ]
+
+T = TypeVar("T")
 
 _decode = json.JSONDecoder().decode
 
@@ -273,10 +275,21 @@ class Reading:
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if isinstance(error, _MALFORMED):
-            raise InvalidResponse(
-                f"{self._endpoint} answered with JSON of an unknown shape ({error})",
-                endpoint=self._endpoint,
-            ) from error
+            raise _malformed(self._endpoint, error) from error
+
+
+def read(parse: Callable[[Mapping[str, Any]], T], body: Mapping[str, Any], endpoint: str) -> T:
+    """Give what `parse` reads of an answer; InvalidResponse for whatever is malformed in it."""
+    try:
+        return parse(body)
+    except _MALFORMED as error:
+        raise _malformed(endpoint, error) from error
+
+
+def _malformed(endpoint: str, error: BaseException) -> InvalidResponse:
+    return InvalidResponse(
+        f"{endpoint} answered with JSON of an unknown shape ({error})", endpoint=endpoint
+    )
 
 
 def number(value: object) -> int:
@@ -326,6 +339,12 @@ def cluster_of(body: Mapping[str, Any]) -> str:
     return str(body.get("header", {}).get("cluster_id", ""))
 
 
+def moment_of(body: Mapping[str, Any]) -> tuple[str, int]:
+    """Give the cluster's id and the revision in the header, "" and 0 if they are not there."""
+    header = body.get("header", {})
+    return str(header.get("cluster_id", "")), number(header.get("revision", 0))
+
+
 def auth_is_off(error: EtcdError) -> bool:
     """Tell whether etcd gave no token because it wants none."""
     return error.code == 9 and "authentication is not enabled" in error.message
@@ -345,11 +364,15 @@ def key_value(body: Mapping[str, Any]) -> KeyValue:
 
 def range_result(body: Mapping[str, Any], revision: int = 0) -> RangeResult:
     """Read what a range answered; `revision` is that of the transaction it stood in."""
+    return _range_at(body, revision_of(body) or revision)
+
+
+def _range_at(body: Mapping[str, Any], revision: int) -> RangeResult:
     return RangeResult(
-        tuple(key_value(kv) for kv in body.get("kvs", ())),
+        tuple([key_value(kv) for kv in body.get("kvs", ())]),
         number(body.get("count", 0)),
         flag(body.get("more", False)),
-        revision_of(body) or revision,
+        revision,
     )
 
 
@@ -370,12 +393,23 @@ def delete_result(body: Mapping[str, Any], revision: int = 0) -> DeleteResult:
 
 def txn_result(body: Mapping[str, Any], revision: int = 0) -> TxnResult:
     """Read what a transaction answered."""
-    revision = revision_of(body) or revision
+    succeeded, own = outcome(body)
+    revision = own or revision
     return TxnResult(
-        flag(body.get("succeeded", False)),
+        succeeded,
         tuple(_op_result(response, revision) for response in body.get("responses", ())),
         revision,
     )
+
+
+def outcome(body: Mapping[str, Any]) -> tuple[bool, int]:
+    """Tell whether a transaction took its first branch, and give its revision."""
+    return flag(body.get("succeeded", False)), revision_of(body)
+
+
+def range_in(body: Mapping[str, Any], index: int, revision: int) -> RangeResult:
+    """Read the range that stands at `index` in the branch that a transaction took, and that is of its `revision`."""
+    return _range_at(body["responses"][index]["response_range"], revision)
 
 
 def _op_result(

@@ -34,7 +34,6 @@ from etcd_recipes.core.errors import (
     Compacted,
     CompareFailed,
     FutureRevision,
-    InvalidResponse,
     LeaseExists,
     LeaseNotFound,
 )
@@ -49,11 +48,11 @@ from etcd_recipes.core.store import (
     id_below,
     nearest,
 )
-from etcd_recipes.core.v3 import replies, requests
+from etcd_recipes.core.v3 import line_requests, replies, requests
 from etcd_recipes.core.v3.feed import V3Feed, entry_of
-from etcd_recipes.core.v3.gateway import Gateway
+from etcd_recipes.core.v3.gateway import Answer, Gateway
 from etcd_recipes.core.v3.txn import Compare, Op
-from etcd_recipes.core.v3.values import RangeResult, TxnResult, prefix_range, to_bytes
+from etcd_recipes.core.v3.values import RangeResult, prefix_range, to_bytes
 
 __all__ = ["V3Store"]
 
@@ -85,7 +84,7 @@ class V3Store:
     def create(self, key: str, value: str, grant: Grant | None, ctx: Context) -> Standing:
         """One transaction: put if absent, otherwise read what is there."""
         lease = grant.id if grant else 0
-        result, doubt = self._txn(
+        result = self._txn(
             [Compare.create_revision(key) == 0],
             [Op.put(key, value, lease=lease)],
             [Op.get(key)],
@@ -95,8 +94,8 @@ class V3Store:
         if result.succeeded:
             entry: Entry | None = Entry(key, value, result.revision, result.revision, lease)
         else:
-            entry = _first(_range(result, 0))
-        return Standing(entry, (), result.revision, doubt)
+            entry = result.first(0)
+        return Standing(entry, (), result.revision, result.doubt)
 
     def replace(self, entry: Entry, value: str, ctx: Context) -> Entry:
         """One transaction; another one when the value had been changed by somebody else, or by ourselves.
@@ -105,7 +104,7 @@ class V3Store:
         not write over a later one. The lease is written again, so a new lease never slips under an old key.
         """
         while True:
-            result, _ = self._txn(
+            result = self._txn(
                 [Compare.mod_revision(entry.key) == entry.modified],
                 [Op.put(entry.key, value, lease=entry.lease)],
                 [Op.get(entry.key)],
@@ -114,7 +113,7 @@ class V3Store:
             )
             if result.succeeded:
                 return replace_fields(entry, value=value, modified=result.revision)
-            there = _first(_range(result, 0))
+            there = result.first(0)
             if there is None or there.created != entry.created:
                 raise CompareFailed(
                     f"key {entry.key!r} created at revision {entry.created} is not there any more",
@@ -126,7 +125,7 @@ class V3Store:
 
     def swap(self, entry: Entry, value: str, ctx: Context) -> None:
         """One transaction."""
-        result, _ = self._txn(
+        result = self._txn(
             [Compare.mod_revision(entry.key) == entry.modified],
             [Op.put(entry.key, value)],
             [],
@@ -140,21 +139,12 @@ class V3Store:
 
     def delete(self, entry: Entry, ctx: Context) -> bool:
         """One transaction."""
-        return self._delete_if(
-            Compare.create_revision(entry.key) == entry.created,
-            entry.key,
-            f"delete key {entry.key!r}",
-            ctx,
-        )
+        return self._asked(line_requests.delete(entry.key, entry.created), ctx).succeeded
 
     def withdraw(self, key: str, grant: Grant, ctx: Context) -> bool:
         """A read, and a transaction that deletes what was read, and no later incarnation."""
         there = self.get(key, ctx)
         return there is not None and there.lease == grant.id and self.delete(there, ctx)
-
-    def _delete_if(self, condition: Compare, key: str, what: str, ctx: Context) -> bool:
-        result, _ = self._txn([condition], [Op.delete(key)], [], what, ctx)
-        return result.succeeded
 
     # -- a line ----------------------------------------------------------------------------------------------
 
@@ -187,24 +177,19 @@ class V3Store:
         and etcd answers late, and is asked again, when it has too much to do as it is.)
         """
         key = self.place(line, grant, seat)
-        limit = 0 if ahead is None else ahead + 1
-        result, doubt = self._txn(
-            [Compare.create_revision(key) == 0],
-            [Op.put(key, value, lease=grant.id), _newest_first(line, limit), *_also(beside)],
-            [Op.get(key)],
-            f"join line {line!r}",
-            ctx,
-        )
+        action = line_requests.join(line, key, value, grant.id, limit=ahead or 0, beside=beside)
+        result = self._asked(action, ctx)
         if not result.succeeded:
-            there = _first(_range(result, 0))
+            there = result.first(0)
             if there is None:
-                return Standing(None, (), result.revision, doubt)
+                return Standing(None, (), result.revision, result.doubt)
             standing = self.standing(line, there, ctx, ahead=ahead, beside=beside)
-            return replace_fields(standing, doubt=doubt)
+            return replace_fields(standing, doubt=result.doubt)
         mine = Entry(key, value, result.revision, result.revision, grant.id)
-        found = replace_fields(_range(result, 1), revision=result.revision)
-        also = _beside(result, 2, beside)
-        return self._with_ahead(line, mine, found, ahead, doubt, ctx, beside, also)
+        found, also = result.range(0), None if beside is None else result.first(2)
+        if not found.kvs:  # as mostly, nobody is there
+            return Standing(mine, (), result.revision, result.doubt, also)
+        return self._with_ahead(line, mine, found, ahead, result.doubt, ctx, beside, also)
 
     def join_if_first(self, line: str, value: str, grant: Grant, ctx: Context) -> Standing:
         """One transaction that writes only if nothing at all is below ``<line>/``.
@@ -213,22 +198,17 @@ class V3Store:
         and third request are needed: join, and withdraw if somebody is ahead.
         """
         key = self.place(line, grant)
-        result, doubt = self._txn(
-            [Compare.create_revision(f"{line}/", prefix=True) == 0],
-            [Op.put(key, value, lease=grant.id)],
-            [Op.get(f"{line}/", prefix=True, sort_by="CREATE", limit=1)],
-            f"join line {line!r} if nobody is there",
-            ctx,
-        )
+        action = line_requests.join_if_first(line, key, value, grant.id)
+        result = self._asked(action, ctx)
         if result.succeeded:
             mine = Entry(key, value, result.revision, result.revision, grant.id)
-            return Standing(mine, (), result.revision, doubt)
-        first = _first(_range(result, 0))
+            return Standing(mine, (), result.revision, result.doubt)
+        first = result.first(0)
         if first is None or self.contender_id(line, first.key) is None:
-            return self._join_or_withdraw(line, value, grant, ctx, doubt=doubt)
+            return self._join_or_withdraw(line, value, grant, ctx, doubt=result.doubt)
         if first.key == key:
-            return Standing(first, (), result.revision, doubt)
-        return Standing(None, (first,), result.revision, doubt)
+            return Standing(first, (), result.revision, result.doubt)
+        return Standing(None, (first,), result.revision, result.doubt)
 
     def _join_or_withdraw(
         self, line: str, value: str, grant: Grant, ctx: Context, *, doubt: bool
@@ -249,7 +229,9 @@ class V3Store:
         beside: str | None = None,
     ) -> Standing:
         """One range: is my place still mine, and who is ahead. Another one for what is beside, at that revision."""
-        up_to_mine = _newest_first(line, 0 if ahead is None else ahead + 1, mine.created)
+        up_to_mine = line_requests.newest_first(
+            line, 0 if ahead is None else ahead + 1, mine.created
+        )
         found, there = self._read_line(up_to_mine, beside, ctx)
         entries = [entry_of(kv) for kv in found.kvs]
         now = next((entry for entry in entries if entry.key == mine.key), None)
@@ -261,16 +243,16 @@ class V3Store:
         self, line: str, ctx: Context, *, ahead: int | None = None, beside: str | None = None
     ) -> Standing:
         """One range; another one for what is beside."""
-        found, there = self._read_line(_newest_first(line, ahead or 0), beside, ctx)
+        found, there = self._read_line(line_requests.newest_first(line, ahead or 0), beside, ctx)
         before = nearest(self._contenders(line, found), found.revision + 1, None)
         return Standing(None, before, found.revision, beside=there, more=found.more)
 
     def _read_line(
-        self, what: Op, beside: str | None, ctx: Context
+        self, action: Action, beside: str | None, ctx: Context
     ) -> tuple[RangeResult, Entry | None]:
         """Read the line, and what is beside it as it was at the same revision."""
         while True:
-            found = self._range(what, ctx)
+            found = self._ranged(action, ctx)
             if beside is None:
                 return found, None
             try:
@@ -280,9 +262,10 @@ class V3Store:
             return found, _first(there)
 
     def _range(self, what: Op, ctx: Context) -> RangeResult:
-        answer = self._gateway.call(requests.range_(what), ctx)
-        with replies.Reading(answer.endpoint):
-            return replies.range_result(answer.body)
+        return self._ranged(requests.range_(what), ctx)
+
+    def _ranged(self, action: Action, ctx: Context) -> RangeResult:
+        return self._gateway.call(action, ctx).read(replies.range_result)
 
     def _contenders(self, line: str, found: RangeResult) -> Sequence[Entry]:
         entries = (entry_of(kv) for kv in found.kvs)
@@ -342,10 +325,8 @@ class V3Store:
             answer = self._gateway.call(requests.lease_grant(math.ceil(ttl), id_), ctx)
         except LeaseExists:  # our own first copy: 2**63 ids are not met by chance
             answer = self._gateway.call(requests.time_to_live(id_, keys=False), ctx)
-            with replies.Reading(answer.endpoint):
-                return V3Grant(self._gateway, id_, replies.lease_status(answer.body).granted_ttl)
-        with replies.Reading(answer.endpoint):
-            return V3Grant(self._gateway, id_, int(answer.body.get("TTL", 0)))
+            return V3Grant(self._gateway, id_, answer.read(replies.lease_status).granted_ttl)
+        return V3Grant(self._gateway, id_, answer.read(lambda body: int(body.get("TTL", 0))))
 
     def _txn(
         self,
@@ -354,11 +335,31 @@ class V3Store:
         failure: Sequence[Op],
         what: str,
         ctx: Context,
-    ) -> tuple[TxnResult, bool]:
-        action: Action = requests.txn(compare, success, failure, replay=True, what=what)
-        answer = self._gateway.call(action, ctx)
-        with replies.Reading(answer.endpoint):
-            return replies.txn_result(answer.body), answer.doubt
+    ) -> _Outcome:
+        action = requests.txn(compare, success, failure, replay=True, what=what)
+        return self._asked(action, ctx)
+
+    def _asked(self, action: Action, ctx: Context) -> _Outcome:
+        return _Outcome(self._gateway.call(action, ctx))
+
+
+class _Outcome:
+    """What came of a transaction; of what it has read, so much is looked at as is asked for."""
+
+    __slots__ = ("_answer", "doubt", "revision", "succeeded")
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+        self.doubt = answer.doubt
+        self.succeeded, self.revision = answer.read(replies.outcome)
+
+    def range(self, index: int) -> RangeResult:
+        """Give the range that stands at `index` in the branch that was taken."""
+        return self._answer.read(lambda body: replies.range_in(body, index, self.revision))
+
+    def first(self, index: int) -> Entry | None:
+        """Give the first key of that range."""
+        return _first(self.range(index))
 
 
 class V3Grant:
@@ -377,8 +378,7 @@ class V3Grant:
         Some servers answer a renewal of a revoked lease with success.
         """
         answer = self._gateway.call(requests.keep_alive(self.id, patience=self._patience), ctx)
-        with replies.Reading(answer.endpoint):
-            ttl = replies.keep_alive_ttl(answer.body)
+        ttl = answer.read(replies.keep_alive_ttl)
         if ttl <= 0:
             raise self._gone(answer.endpoint)
         return Renewal(ttl, self._keys(ctx) if keys else None)
@@ -386,8 +386,7 @@ class V3Grant:
     def _keys(self, ctx: Context) -> frozenset[str]:
         action = requests.time_to_live(self.id, keys=True, patience=self._patience)
         answer = self._gateway.call(action, ctx)
-        with replies.Reading(answer.endpoint):
-            status = replies.lease_status(answer.body)
+        status = answer.read(replies.lease_status)
         if status.ttl < 0:
             raise self._gone(answer.endpoint)
         return frozenset(key.decode("utf-8", "surrogateescape") for key in status.keys)
@@ -405,32 +404,5 @@ class V3Grant:
         )
 
 
-def _newest_first(line: str, limit: int = 0, up_to: int = 0) -> Op:
-    return Op.get(
-        f"{line}/",
-        prefix=True,
-        sort_by="CREATE",
-        descending=True,
-        limit=limit,
-        max_create_revision=up_to,
-    )
-
-
-def _also(beside: str | None) -> list[Op]:
-    return [] if beside is None else [Op.get(beside)]
-
-
-def _beside(result: TxnResult, index: int, beside: str | None) -> Entry | None:
-    return None if beside is None else _first(_range(result, index))
-
-
 def _first(found: RangeResult) -> Entry | None:
     return entry_of(found.kvs[0]) if found.kvs else None
-
-
-def _range(result: TxnResult, index: int) -> RangeResult:
-    """Give the range that stands at `index` in the branch that was taken."""
-    found = result.responses[index] if index < len(result.responses) else None
-    if not isinstance(found, RangeResult):
-        raise InvalidResponse("the answer to a transaction lacks one of its ranges")
-    return found
