@@ -40,6 +40,16 @@ def test_one_session_per_ttl_serves_all_threads(client: Client) -> None:
     assert client.session(1.2).ttl == 2
 
 
+def test_a_session_forgets_those_who_have_left(client: Client) -> None:
+    lock, election = client.lock("remembered"), client.election("remembered-too")
+    for _ in range(3):
+        with lock, election.campaign(timeout=5):
+            assert lock.acquire(blocking=False) is None
+            assert lock.acquire(timeout=0.01) is None  # a visit that ends without a turn
+    session = client.session()
+    assert (session._listeners, session._claims, session._queue._queues) == ({}, {}, {})
+
+
 def test_a_session_is_renewed_for_as_long_as_it_is_needed(client: Client) -> None:
     session = client.session(2)
     Context(3.0).wait()

@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from etcd_recipes.core.http.framing import HEAD_END, Body, Head, body_of, check_begun, head_of
+from etcd_recipes.core.http.framing import (
+    HEAD_END,
+    Body,
+    Head,
+    _known_head,
+    body_of,
+    check_begun,
+    head_of,
+)
 from tests.core.servers import answer, chunked
 from tests.tools import long
 
@@ -193,6 +201,13 @@ def test_a_line_of_old_that_goes_on_is_one_line() -> None:
 
 def test_the_space_around_a_header_is_none_of_it() -> None:
     assert head_of(OK + b"A: \t b c \t").headers == {"a": "b c"}
+
+
+def test_a_head_that_is_long_is_not_kept() -> None:
+    before = _known_head.cache_info().currsize
+    raw = b"HTTP/1.1 200 OK\r\nX: " + b"x" * 1024
+    assert head_of(raw).headers["x"] == "x" * 1024
+    assert _known_head.cache_info().currsize == before
 
 
 def test_a_header_that_comes_twice_is_a_list() -> None:
