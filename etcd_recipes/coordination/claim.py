@@ -35,6 +35,10 @@ class Claim:
         self.entry = entry
         self._on_gone = on_gone
 
+    def end(self) -> None:
+        """Have nobody look after the key any more."""
+        self.entry = self._on_gone = None
+
     def gone(self) -> None:
         """Tell the owner that the key is gone, once."""
         on_gone, self._on_gone, self.entry = self._on_gone, None, None

@@ -49,13 +49,14 @@ class Loss:
     __slots__ = ("_event", "_hold", "_listeners")
 
     def __init__(self, hold: _Held) -> None:
-        self._hold = hold
+        self._hold: _Held | None = hold
         self._event = runtime.new_event()
         self._listeners: list[Callable[[], object]] = []
 
     def is_set(self) -> bool:
         """Tell whether the hold is gone, for whatever reason; asks the clock."""
-        return not self._hold.is_held
+        hold = self._hold
+        return hold is None or not hold.is_held
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the hold is gone or `timeout` seconds have passed; tell whether it is gone."""
@@ -71,6 +72,8 @@ class Loss:
         self._event.set()
         for listener in self._listeners:
             listener()
+        # What has ended is let go of: no circle that only a search for garbage would find.
+        self._hold, self._listeners = None, []
 
 
 class Handle(ABC):

@@ -228,7 +228,7 @@ class Session:
 
     def release(self, claim: Claim) -> None:
         """Give a claim back: its key is gone, or will go with the lease. Nothing happens the second time."""
-        claim.entry = None
+        claim.end()
         if self._claims.get(claim.key) is claim:  # not in a forked child, which has no claims
             del self._claims[claim.key]
             self._queue.leave(claim.key)

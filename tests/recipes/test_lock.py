@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import signal
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from contextlib import ExitStack
 from itertools import pairwise
@@ -126,6 +128,22 @@ def test_two_threads_of_one_client_exclude_each_other(client: Client, name: str)
         return 15
 
     assert sum(job.result(30) for job in [Job(work) for _ in range(6)]) == 90
+
+
+def test_what_has_ended_is_gone_without_a_search_for_garbage(client: Client, name: str) -> None:
+    # A circle would stay until Python looks for circles, which costs a busy worker a pause now and then.
+    gc.disable()
+    try:
+        lock = client.lock(name)
+        with lock as hold:
+            ended, line = weakref.ref(hold), weakref.ref(lock)
+            event = hold.lost
+        del hold, lock
+        assert (ended(), line()) == (None, None)
+        assert event.is_set()
+        assert event.wait(0)
+    finally:
+        gc.enable()
 
 
 def test_the_threads_of_one_process_do_not_starve_another(
