@@ -239,6 +239,9 @@ class SimStream:
             raise self._attempt.translate(error) from error
         return self._pipe.pieces.popleft() if self._pipe.pieces else b""
 
+    def hear(self, quiet: float) -> bytes | None:
+        return self.read(quiet) if self.ready(quiet) else None
+
     def abort(self, why: str) -> None:
         self._attempt.abort(why)
 

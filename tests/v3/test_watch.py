@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import sys
 import threading
 import time
 import tracemalloc
@@ -116,6 +117,39 @@ def test_a_transaction_is_one_batch_and_next_takes_it_apart(v3: V3, name: str) -
         assert [first.kv.key, *(event.kv.key for event in rest.events)] == [
             f"{name}/{number}".encode() for number in range(3)
         ]
+
+
+def test_iterating_goes_on_where_next_has_stopped(v3: V3, name: str) -> None:
+    with v3.watch(f"{name}/", prefix=True) as watch:
+        v3.kv.txn([], [Op.put(f"{name}/{letter}", letter) for letter in "abc"])
+        first = watch.next(timeout=5)
+        v3.kv.put(f"{name}/d", "d")
+        events = iter(watch)
+        assert first.kv.text + "".join(next(events).kv.text for _ in range(2)) == "abc"
+        assert watch.revision == first.kv.mod_revision
+        watch.unread([first], 0)
+        assert [next(events).kv.text for _ in range(2)] == ["a", "d"]
+
+
+@pytest.mark.skipif(sys.gettrace() is not None, reason="a tracer would be counted as well")
+def test_what_an_event_costs(v3: V3, name: str) -> None:
+    """Calls of Python functions, from the socket to the caller: they are the same on every machine."""
+    events, calls = 50, 0
+
+    def count(_frame: object, what: str, _given: object) -> None:
+        nonlocal calls
+        calls += what == "call"
+
+    with v3.watch(name) as watch:
+        there = iter(watch)
+        for number in range(events):
+            v3.kv.put(name, str(number))
+            sys.setprofile(count)
+            try:
+                next(there)
+            finally:
+                sys.setprofile(None)
+    assert calls / events < 70
 
 
 def test_a_lease_that_ends_is_one_batch(v3: V3, name: str) -> None:

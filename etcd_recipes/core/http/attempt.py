@@ -105,7 +105,7 @@ class Attempt:
             self._fresh = True
             connection.connect()
         self._check_not_ended()
-        connection.sock.settimeout(self._left())
+        connection.set_limit()
         self._sent = True
         try:
             connection.sock.sendall(data)

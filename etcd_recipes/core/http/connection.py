@@ -3,7 +3,7 @@
 Connecting and TLS are http.client's, what an answer means is `framing`'s; waiting is ours.
 
 Rules of this file
-* A wait on the socket takes no longer than `limit()` says at that moment, which is asked before each.
+* A wait on the socket takes no longer than `limit()` says at that moment, which is asked before each, and `_NEAR`.
 * `shut_down` may be called from any thread, at any time: it ends whatever waits on the socket.
 """
 
@@ -28,6 +28,9 @@ __all__ = ["Connection", "Response", "TlsConnection"]
 
 _PIECE = 65536
 """Bytes that are received at once, at most."""
+
+_NEAR = 0.005
+"""Seconds by which a wait may be longer than its limit: to set it anew is a call of the system."""
 
 _KEEP_ALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPALIVE": 10, "TCP_KEEPINTVL": 3, "TCP_KEEPCNT": 3}
 """Seconds of silence until the system asks, between two questions, and how many of them; macOS has its own name
@@ -142,9 +145,15 @@ class Connection(http.client.HTTPConnection):
 
     def receive(self) -> bytes:
         """Receive what is there, waiting no longer than the limit allows; b"" when the server has hung up."""
-        self.sock.settimeout(self.limit())
+        self.set_limit()
         received: bytes = self.sock.recv(_PIECE)
         return received
+
+    def set_limit(self) -> None:
+        """Have the next wait on the socket end by the limit; raises what `limit` raises."""
+        limit, longest = self.limit(), self.sock.gettimeout()
+        if limit is None or longest is None or not limit <= longest <= limit + _NEAR:
+            self.sock.settimeout(limit)
 
 
 class TlsConnection(Connection, http.client.HTTPSConnection):
@@ -244,19 +253,20 @@ class Response:
 
     def wait(self) -> None:
         """Wait until `read_some` would not have to."""
-        body = self._body
-        while not self._piece and not body.is_over:
-            self._piece = body.take()
-            if not self._piece and not body.is_over:
-                if received := self._connection.receive():
-                    body.add(received)
-                else:
-                    body.hung_up()
+        if not self._piece:
+            self._piece = self.read_some()
 
     def read_some(self) -> bytes:
         """Give what comes next of the body, b"" at its end."""
-        self.wait()
-        piece, self._piece = self._piece, b""
+        piece, body = self._piece, self._body
+        if piece:
+            self._piece = b""
+            return piece
+        while not body.is_over and not (piece := body.take()) and not body.is_over:
+            if received := self._connection.receive():
+                body.add(received)
+            else:
+                body.hung_up()
         return piece
 
     def read(self) -> bytes:

@@ -188,8 +188,10 @@ class _Chunks(Body):
 
     __slots__ = ("_left", "_line")
 
-    _FIRST = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;.*)?", re.DOTALL)
-    _NEXT = re.compile(rb"\r\n([0-9A-Fa-f]{1,16})[ \t]*(?:;.*)?", re.DOTALL)
+    _FIRST = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;.*?)?\r\n", re.DOTALL)
+    _NEXT = re.compile(rb"\r\n([0-9A-Fa-f]{1,16})[ \t]*(?:;.*?)?\r\n", re.DOTALL)
+    _SHORTEST = 3
+    """Bytes of a line, with its end; what is left between two messages, the end of a chunk, is less."""
 
     def __init__(self, data: bytes) -> None:
         super().__init__(data)
@@ -198,8 +200,8 @@ class _Chunks(Body):
 
     def take(self) -> bytes:
         data, at, taken = self._data, 0, []
-        if not data:
-            return b""
+        if len(data) < self._SHORTEST and not self._left:
+            return b""  # as mostly, after a message
         try:
             while at < len(data) and not self.is_over:
                 if self._left:
@@ -207,6 +209,8 @@ class _Chunks(Body):
                     taken.append(part)
                     self._left -= len(part)
                     at += len(part)
+                elif len(data) - at < self._SHORTEST:
+                    break
                 elif (begin := self._begin_chunk(data, at)) > at:
                     at = begin
                 else:
@@ -219,21 +223,21 @@ class _Chunks(Body):
 
     def _begin_chunk(self, data: bytes, at: int) -> int:
         """Read the line at `at`, if it is there; give where the chunk's data begins, or what follows the last one."""
-        end = data.find(b"\r\n", at + (2 if self._line is self._NEXT else 0))
-        if end < 0:
-            return self._wait(data, at)
-        line = self._line.fullmatch(data, at, end)
+        line = self._line.match(data, at)
         if line is None:
-            raise http.client.HTTPException("a chunk that is none")
+            if data.find(b"\r\n", at + (2 if self._line is self._NEXT else 0)) >= 0:
+                raise http.client.HTTPException("a chunk that is none")
+            return self._wait(data, at)
         size = int(line[1], 16)
         if size == 0:
-            last = data.find(HEAD_END, end)  # trailers, which nobody reads, end with an empty line
+            # Trailers, which nobody reads, end with an empty line.
+            last = data.find(HEAD_END, line.end() - 2)
             if last < 0:
                 return self._wait(data, at)
             self.is_over = True
             return last + len(HEAD_END)
         self._left, self._line = size, self._NEXT
-        return end + 2
+        return line.end()
 
     @staticmethod
     def _wait(data: bytes, at: int) -> int:

@@ -69,6 +69,17 @@ class Stream:
             self._broken = True
             raise self._attempt.translate(error) from error
 
+    def hear(self, quiet: float) -> bytes | None:
+        """As `read`, but None when nothing came for `quiet` seconds or in time: that leaves the stream as it was."""
+        self._attempt.set_stall(quiet)
+        try:
+            return self._response.read_some()
+        except TimeoutError:
+            return None
+        except BROKEN as error:
+            self._broken = True
+            raise self._attempt.translate(error) from error
+
     def abort(self, why: str) -> None:
         """Make the reader's `read` raise EndpointError with this reason; from any thread."""
         self._attempt.abort(why)

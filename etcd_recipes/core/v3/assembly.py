@@ -89,8 +89,9 @@ class Assembly:
 
 def _by_revision(events: Sequence[Event]) -> list[EventBatch]:
     """Group events by revision, oldest first; a message that catches up with history holds several."""
-    if len({event.kv.mod_revision for event in events}) == 1:
-        return [EventBatch(events[0].kv.mod_revision, tuple(events))]
+    revision = events[0].kv.mod_revision
+    if len(events) == 1 or len({event.kv.mod_revision for event in events}) == 1:
+        return [EventBatch(revision, tuple(events))]
     grouped: dict[int, list[Event]] = {}
     for event in events:
         grouped.setdefault(event.kv.mod_revision, []).append(event)

@@ -113,15 +113,28 @@ class Channel:
         Errors as for `read`; it receives once.
         """
         results, self._early = self._early or self._messages.piece(quiet), []
-        if results is None:
-            return None
+        return None if results is None else self._uncancelled(results)
+
+    def hear(self, quiet: float) -> list[dict[str, Any]] | None:
+        """Give the results that the next bytes complete, maybe none; None when nothing came for `quiet` seconds.
+
+        Errors as for `read`, that it was quiet not being one; EndpointError when the server has ended the stream.
+        It receives once.
+        """
+        if self._early:
+            results, self._early = self._early, []
+            return self._uncancelled(results)
+        heard = self._messages.hear(quiet)
+        return heard and self._uncancelled(heard)
+
+    def _uncancelled(self, results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Give the results before the first that says that its watch was cancelled, or raise what that means."""
         for at, result in enumerate(results):
             if result.get("canceled"):
                 self._early = results[at:]  # kept until what came before it has been given
-                results = results[:at]
                 if at == 0:
                     _check(result, self.endpoint)
-                break
+                return results[:at]
         return results
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import Any
 
 from etcd_recipes.core.v3.replies import bad_json
@@ -36,13 +36,25 @@ class Frames:
         self._endpoint = endpoint
         self._buffer = bytearray()
 
-    def feed(self, piece: bytes) -> Iterator[dict[str, Any]]:
+    def feed(self, piece: bytes) -> Iterable[dict[str, Any]]:
         """Give the objects that `piece` completes, one by one.
 
         InvalidResponse, after those that came before it, for what is no JSON object.
         """
+        if piece[:1] == b"{" and piece.find(b"\n") == len(piece) - 1 and not self._buffer:
+            try:
+                text = piece.decode()
+                value, end = _decoder.raw_decode(text)
+            except (ValueError, RecursionError):
+                pass  # what is wrong with it, `_cut` will say
+            else:
+                if end == len(text) - 1:
+                    return (value,)  # one whole line, as mostly
+        return self._cut(piece)
+
+    def _cut(self, piece: bytes) -> Iterator[dict[str, Any]]:
         buffer = self._buffer
-        if not buffer and piece.endswith(b"\n"):  # whole lines, as mostly
+        if not buffer and piece.endswith(b"\n"):  # whole lines
             rest = yield from self._objects(piece)
             if rest:
                 raise bad_json(self._endpoint, rest)

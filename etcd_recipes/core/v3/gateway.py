@@ -255,7 +255,7 @@ class Gateway:
         sent: float,
     ) -> EndpointError | None:
         """Give the reason to refuse an answer from the past, or None."""
-        cluster, revision = replies.read(replies.moment_of, body, endpoint)
+        cluster, revision = replies.read(replies.header_of, body, endpoint)
         if not revision:
             return None
         seen = before.get(cluster, 0)

@@ -59,6 +59,20 @@ class Messages:
         piece = self._stream.read(quiet)
         return self._results(piece) if piece else None
 
+    def hear(self, quiet: float) -> list[dict[str, Any]] | None:
+        """Give the results that the next bytes complete, maybe none; None when nothing came for `quiet` seconds.
+
+        Errors as for `read`, that it was quiet not being one; EndpointError when the server has ended the stream.
+        """
+        if self._failure is not None:
+            raise self._failure
+        piece = self._stream.hear(quiet)
+        if piece:
+            return self._results(piece)
+        if piece is None:
+            return None
+        raise EndpointError(self.endpoint, "the server ended the watch")
+
     def _results(self, piece: bytes) -> list[dict[str, Any]]:
         """Give the results in `piece`; what is wrong after them is said when they have been taken."""
         results: list[dict[str, Any]] = []
@@ -72,19 +86,24 @@ class Messages:
         return results
 
     def _result(self, message: dict[str, Any]) -> dict[str, Any]:
-        error = replies.stream_error(message, self.endpoint)
-        if error is not None:
-            if error.code in (1, 2, 13, 14):  # the member goes away or has lost its leader
-                raise EndpointError(self.endpoint, error.message) from error
-            raise error
+        if "error" in message:
+            self._check(message)
         result = message.get("result")
         if not isinstance(result, dict):
             raise InvalidResponse(
                 f"{self.endpoint} sent a stream message of an unknown shape", endpoint=self.endpoint
             )
-        with replies.Reading(self.endpoint):
-            self._horizon.note(replies.cluster_of(result), replies.revision_of(result))
+        self._horizon.note(*replies.read(replies.header_of, result, self.endpoint))
         return result
+
+    def _check(self, message: dict[str, Any]) -> None:
+        """Raise the error that the message carries, if it does."""
+        error = replies.stream_error(message, self.endpoint)
+        if error is None:
+            return
+        if error.code in (1, 2, 13, 14):  # the member goes away or has lost its leader
+            raise EndpointError(self.endpoint, error.message) from error
+        raise error
 
     def close(self) -> None:
         """End the stream."""

@@ -23,6 +23,7 @@ from __future__ import annotations
 import json
 from binascii import a2b_base64
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from etcd_recipes.core.errors import (
@@ -58,6 +59,8 @@ from etcd_recipes.core.v3.values import (
     PutResult,
     RangeResult,
     TxnResult,
+    made_event,
+    made_key_value,
 )
 
 __all__ = [
@@ -68,6 +71,7 @@ __all__ = [
     "decode",
     "error_of",
     "flag",
+    "header_of",
     "judge",
     "number",
     "raw",
@@ -264,6 +268,13 @@ def _no_json(endpoint: str, shown: str) -> InvalidResponse:
 _MALFORMED = (LookupError, ValueError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
+def _malformed(endpoint: str, error: BaseException) -> InvalidResponse:
+    """Give the error for a decoded object in which something is malformed."""
+    return InvalidResponse(
+        f"{endpoint} answered with JSON of an unknown shape ({error})", endpoint=endpoint
+    )
+
+
 class Reading:
     """Reads one decoded object, so that whatever is malformed in it becomes one InvalidResponse."""
 
@@ -286,14 +297,12 @@ def read(parse: Callable[[Mapping[str, Any]], T], body: Mapping[str, Any], endpo
         raise _malformed(endpoint, error) from error
 
 
-def _malformed(endpoint: str, error: BaseException) -> InvalidResponse:
-    return InvalidResponse(
-        f"{endpoint} answered with JSON of an unknown shape ({error})", endpoint=endpoint
-    )
-
-
+@lru_cache(maxsize=256)
 def number(value: object) -> int:
-    """Read a number of etcd's, signed or not; TypeError or ValueError when it is none that 64 bits hold."""
+    """Read a number of etcd's, signed or not; TypeError or ValueError when it is none that 64 bits hold.
+
+    Versions, leases and the revision of a transaction come again and again. Errors are not remembered.
+    """
     if type(value) is str and len(value) < _FITS:
         return int(value)
     return _checked(value)
@@ -339,8 +348,8 @@ def cluster_of(body: Mapping[str, Any]) -> str:
     return str(body.get("header", {}).get("cluster_id", ""))
 
 
-def moment_of(body: Mapping[str, Any]) -> tuple[str, int]:
-    """Give the cluster's id and the revision in the header, "" and 0 if they are not there."""
+def header_of(body: Mapping[str, Any]) -> tuple[str, int]:
+    """Give the cluster's id and the revision in the header, "" and 0 if there is none."""
     header = body.get("header", {})
     return str(header.get("cluster_id", "")), number(header.get("revision", 0))
 
@@ -352,13 +361,14 @@ def auth_is_off(error: EtcdError) -> bool:
 
 def key_value(body: Mapping[str, Any]) -> KeyValue:
     """Read a key."""
-    return KeyValue(
-        raw(body.get("key", "")),
-        raw(body.get("value", "")),
-        number(body.get("create_revision", "0")),
-        number(body.get("mod_revision", "0")),
-        number(body.get("version", "0")),
-        number(body.get("lease", "0")),
+    get = body.get
+    return made_key_value(
+        a2b_base64(get("key", ""), strict_mode=True),
+        a2b_base64(get("value", ""), strict_mode=True),
+        number(get("create_revision", "0")),
+        number(get("mod_revision", "0")),
+        number(get("version", "0")),
+        number(get("lease", "0")),
     )
 
 
@@ -479,7 +489,7 @@ def cancel_error(result: Mapping[str, Any], endpoint: str) -> EtcdError:
 def event(body: Mapping[str, Any]) -> Event:
     """Read one event of a watch."""
     prev = body.get("prev_kv")
-    return Event(
+    return made_event(
         "DELETE" if body.get("type") in ("DELETE", 1) else "PUT",
         key_value(body.get("kv", {})),
         key_value(prev) if prev else None,

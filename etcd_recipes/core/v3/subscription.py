@@ -24,6 +24,7 @@ Rules of this file
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from typing import Any
 
 from etcd_recipes.core import runtime
@@ -111,7 +112,7 @@ class Subscription:
         """Wait for the next batch and give it; see the module's docstring. Nothing is lost by any error."""
         try:
             while not self._pending:
-                PATIENT.run(call, lambda: self._fill(call), on_failure=self._note)
+                PATIENT.run(call, partial(self._fill, call), on_failure=self._note)
         except EtcdRecipesError:
             raise  # what the library raises by itself leaves everything in order
         except BaseException:
@@ -125,13 +126,15 @@ class Subscription:
 
     def _fill(self, call: Context) -> None:
         """Steps 1 to 5, until there is a batch; ClusterError when it takes another channel to go on."""
-        channel = self._channel or self._open(call)
+        channel, gateway = self._channel or self._open(call), self._gateway
         try:
             while not self._pending:
-                self._check_history(channel)
+                if channel.cluster != self._cluster or gateway.epoch != self._epoch or self._ended:
+                    raise self._end(channel)
                 left = self._heard_at + QUIET - runtime.now()
-                if channel.ready(max(left, 0.001)):
-                    self._take(channel)
+                results = channel.hear(max(left, 0.001))
+                if results is not None:
+                    self._take(channel, results)
                 else:
                     call.check()
                     if left <= 0:
@@ -157,30 +160,20 @@ class Subscription:
         self._hear()
         return channel
 
-    def _take(self, channel: Channel) -> None:
+    def _take(self, channel: Channel, results: list[dict[str, Any]]) -> None:
         """Step 3."""
-        results = channel.piece()
-        if results is None:
-            raise EndpointError(channel.endpoint, "the server ended the watch")
         self._hear()
         for result in results:  # one by one: what came before a malformed one has been delivered
-            with replies.Reading(channel.endpoint):
-                batches = self._assembly.take(result)
-            for batch in batches:
-                self._keep(batch)
-        if results:
+            for batch in replies.read(self._assembly.take, result, channel.endpoint):
+                if batch.events or self._tell_progress:
+                    self._pending.append(batch)
+                self._kept = batch.revision
+        if self._is_interrupted and results:
             self._resumed()
 
-    def _keep(self, batch: EventBatch) -> None:
-        if batch.events or self._tell_progress:
-            self._pending.append(batch)
-        self._kept = batch.revision
-
-    def _check_history(self, channel: Channel) -> None:
-        """Step 6: raise Compacted when what was delivered belongs to a history that is not this one."""
-        if self._ended is None and (
-            channel.cluster != self._cluster or self._gateway.epoch != self._epoch
-        ):
+    def _end(self, channel: Channel) -> Compacted:
+        """Step 6: give what there is to say when what was delivered belongs to a history that is not this one."""
+        if self._ended is None:
             self._ended = Compacted(
                 f"the history at {channel.endpoint} is another one: the cluster was restored from a backup, "
                 "or replaced; read the keys again, and make a new watch",
@@ -188,8 +181,7 @@ class Subscription:
                 endpoint=channel.endpoint,
             )
             self._ended.resume_from = channel.revision
-        if self._ended is not None:
-            raise self._ended
+        return self._ended
 
     def _probe(self, channel: Channel, call: Context) -> None:
         """Step 5; probes that the ends of short waits cut off count together."""
@@ -214,6 +206,5 @@ class Subscription:
             event_logger("watch").warning("watch.interrupted", key=self._what, error=str(error))
 
     def _resumed(self) -> None:
-        if self._is_interrupted:
-            self._is_interrupted = False
-            event_logger("watch").info("watch.resumed", key=self._what)
+        self._is_interrupted = False
+        event_logger("watch").info("watch.resumed", key=self._what)

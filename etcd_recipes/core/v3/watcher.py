@@ -12,8 +12,8 @@ Rules of this file
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
-from typing import Any, Self
+from collections.abc import Callable, Iterator, Sequence
+from typing import Self
 
 from etcd_recipes.core import runtime
 from etcd_recipes.core.context import Context
@@ -100,6 +100,9 @@ class Watcher:
         """
         while not self._rest:
             self._rest.extend(self._next_batch(timeout, ctx).events)
+        return self._pop()
+
+    def _pop(self) -> Event:
         event = self._rest.popleft()
         if not self._rest:
             self._revision = self._taken
@@ -120,7 +123,8 @@ class Watcher:
 
     def batches(self) -> Iterator[EventBatch]:
         """Give every batch, for ever; ends when the watcher is closed."""
-        yield from self._until_closed(self.next_batch)
+        while (batch := self._unless_closed(self.next_batch)) is not None:
+            yield batch
 
     def unread(self, events: Sequence[Event], revision: int) -> None:
         """Take back what was given last, to be given again; `revision` is what it was before."""
@@ -154,17 +158,20 @@ class Watcher:
 
     def __iter__(self) -> Iterator[Event]:
         """Give every event, for ever; ends when the watcher is closed."""
-        yield from self._until_closed(self.next)
-
-    def _until_closed(self, call: Any) -> Iterator[Any]:
         while True:
-            try:
-                given = call()
-            except ContextError:
-                if self._is_closed:
-                    return
-                raise
-            yield given
+            while self._rest:
+                yield self._pop()
+            if (batch := self._unless_closed(self._next_batch)) is None:
+                return
+            self._rest.extend(batch.events)
+
+    def _unless_closed(self, call: Callable[[], EventBatch]) -> EventBatch | None:
+        try:
+            return call()
+        except ContextError:
+            if self._is_closed:
+                return None
+            raise
 
     def __enter__(self) -> Self:
         """Give the watcher itself."""
@@ -179,21 +186,13 @@ class Watcher:
 
     # -- one call ------------------------------------------------------------------------------------------
 
-    def _next_batch(self, timeout: float | None, ctx: Context | None) -> EventBatch:
+    def _next_batch(self, timeout: float | None = None, ctx: Context | None = None) -> EventBatch:
         has_limit = timeout is not None or ctx is not None
-        batch = self._limited(timeout, ctx) if has_limit else self._unlimited()
+        batch = self._limited(timeout, ctx) if has_limit else self._wait(None)
         self._taken = batch.revision
         if not batch.events:
             self._revision = batch.revision
         return batch
-
-    def _unlimited(self) -> EventBatch:
-        """Wait for as long as the watcher lives, to which its channel belongs already."""
-        try:
-            self._enter(None)
-            return self._subscription.wait(self._life)
-        finally:
-            self._leave(None)
 
     def _limited(self, timeout: float | None, ctx: Context | None) -> EventBatch:
         left = self._life.remaining()
@@ -201,17 +200,25 @@ class Watcher:
         call = Context(patience, parent=ctx).child(left)
         try:
             with self._life.on_cancel(call.cancel):
-                self._enter(call)
-                return self._subscription.wait(call)
+                return self._wait(call)
         except ContextError:
             self._life.check()  # says who ended it
             raise
-        finally:
-            self._leave(call)
 
-    def _enter(self, call: Context | None) -> None:
-        """Begin to read; `call` is the limit of this wait, if it has one of its own."""
+    def _wait(self, call: Context | None) -> EventBatch:
+        """Wait; `call` is the limit of this wait, if it has one of its own.
+
+        The channel belongs to the watcher's life already.
+        """
         me = runtime.thread_id()
+        try:
+            self._enter(me, call)
+            return self._subscription.wait(call or self._life)
+        finally:
+            self._leave(me, call)
+
+    def _enter(self, me: int, call: Context | None) -> None:
+        """Begin to read."""
         with self._lock:
             self._life.check()
             # This thread's own entry can only be one that an interrupt broke off.
@@ -220,12 +227,14 @@ class Watcher:
             self._reader = me
         if call is not None:
             self._subscription.lend(call)
-        self._look_at_consumer()
+        away = runtime.now() - self._left_at
+        if away > SLOW or self._is_slow:
+            self._look_at_consumer(away)
 
-    def _leave(self, call: Context | None) -> None:
+    def _leave(self, me: int, call: Context | None) -> None:
         """Keep the channel for the next call, unless it was cut off to end this one."""
         with self._lock:
-            if self._reader != runtime.thread_id():
+            if self._reader != me:
                 return
             self._reader = None
             self._left_at = runtime.now()
@@ -234,9 +243,8 @@ class Watcher:
             elif call is not None:
                 self._subscription.lend(self._life)
 
-    def _look_at_consumer(self) -> None:
+    def _look_at_consumer(self, away: float) -> None:
         """Say once that the consumer is slow, until it has caught up."""
-        away = runtime.now() - self._left_at
         was_slow, self._is_slow = self._is_slow, away > SLOW and self._subscription.has_news()
         if self._is_slow and not was_slow:
             event_logger("watch").warning(

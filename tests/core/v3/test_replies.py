@@ -645,3 +645,12 @@ def test_reading_lets_bugs_and_the_librarys_own_errors_through() -> None:
     for error in (KeyboardInterrupt(), ZeroDivisionError(), EtcdError("no")):
         with pytest.raises(type(error)), replies.Reading(HERE):
             raise error
+
+
+def test_a_number_that_was_read_before_lets_nothing_in_that_equals_it() -> None:
+    for sound in ("1", 1, "0", 0):
+        assert replies.number(sound) == int(sound)
+    for wrong in (True, False, 1.0, 0.0, "1.0", None, [1], {}, 2**64, "9" * 400):
+        for _ in range(2):  # an error is no answer that is kept
+            with pytest.raises((TypeError, ValueError)):
+                replies.number(wrong)

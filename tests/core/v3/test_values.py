@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import enum
+import pickle
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from etcd_recipes.core.v3.values import KeyValue, prefix_end, span, to_bytes, to_int64
+from etcd_recipes.core.v3.values import (
+    Event,
+    KeyValue,
+    made_event,
+    made_key_value,
+    prefix_end,
+    span,
+    to_bytes,
+    to_int64,
+)
 
 
 @given(st.binary(max_size=6), st.binary(max_size=6))
@@ -84,3 +95,21 @@ def test_values_cannot_be_changed() -> None:
         kv.value = b"w"
     assert kv == KeyValue(b"k", b"v", 1, 1, 1)
     assert hash(kv) == hash(KeyValue(b"k", b"v", 1, 1, 1))
+
+
+def test_what_is_made_the_short_way_is_no_other_than_what_a_user_makes() -> None:
+    kv = KeyValue(b"k", b"v", 1, 2, 3, 4)
+    pairs = [
+        (made_key_value(b"k", b"v", 1, 2, 3, 4), kv),
+        (made_event("DELETE", kv, kv), Event("DELETE", kv, kv)),
+    ]
+    for made, own in pairs:
+        assert type(made) is type(own)
+        assert (made, hash(made), repr(made)) == (own, hash(own), repr(own))
+        assert (
+            pickle.loads(pickle.dumps(made)) == copy.copy(made) == dataclasses.replace(made) == own
+        )
+        for field in dataclasses.fields(made):
+            with pytest.raises(dataclasses.FrozenInstanceError):
+                setattr(made, field.name, None)
+        assert not hasattr(made, "__dict__")
