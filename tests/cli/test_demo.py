@@ -17,7 +17,7 @@ from etcd_recipes import Client
 from etcd_recipes.testing import EtcdProcess
 from tests.cli.demos import Demo, Ended, demo, runs
 from tests.processes import listening, only_on_loopback
-from tests.tools import Job, eventually
+from tests.tools import QUICK, Job, eventually
 
 SMALL = ("--workers", "3", "--jobs", "12", "--ttl", "2")
 
@@ -86,7 +86,7 @@ def tells_the_story(lines: str) -> None:
 
 
 def test_an_etcd_that_was_given_is_used_and_left_as_it_was(tmp_path: Path) -> None:
-    with EtcdProcess() as etcd, Client(etcd.endpoint) as client:
+    with EtcdProcess(**QUICK) as etcd, Client(etcd.endpoint) as client:
         client.v3.kv.put("theirs", "stays")
         arguments = ("--endpoints", etcd.endpoint, "--workers", "4", "--jobs", "6", "--ttl", "2")
         with demo(tmp_path, *arguments) as running:
@@ -100,7 +100,7 @@ def test_an_etcd_that_was_given_is_used_and_left_as_it_was(tmp_path: Path) -> No
 
 
 def test_no_key_is_left_after_ctrl_c_either(tmp_path: Path) -> None:
-    with EtcdProcess() as etcd, Client(etcd.endpoint) as client:
+    with EtcdProcess(**QUICK) as etcd, Client(etcd.endpoint) as client:
         with demo(tmp_path, *SMALL, env={"ETCDCTL_ENDPOINTS": etcd.endpoint}) as running:
             running.wait_for_line("takes job")
             running.signal(signal.SIGINT)

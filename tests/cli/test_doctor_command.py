@@ -10,6 +10,7 @@ import trustme
 from etcd_recipes import Client
 from etcd_recipes.testing import EtcdProcess, Tls
 from tests.cli.looking import Cli, Ended
+from tests.tools import QUICK
 
 
 def findings(ended: Ended) -> dict[str, dict[str, str]]:
@@ -95,7 +96,11 @@ def findings_of(ended: Ended, what: str) -> dict[str, str]:
 
 
 def test_users_and_rights(cli: Cli, name: str) -> None:
-    with EtcdProcess() as server, Client(server.endpoint) as client:
+    cheap = ["--bcrypt-cost=4"]  # of the passwords
+    with (
+        EtcdProcess(extra_args=cheap, **QUICK) as server,
+        Client(server.endpoint) as client,
+    ):
         auth = client.v3.auth
         auth.users.add("root", "pw")
         auth.users.grant_role("root", "root")

@@ -18,7 +18,7 @@ from etcd_recipes.cli import main
 from etcd_recipes.testing import EtcdProcess, find_etcdctl
 from tests.cli.running import ME, Running, environment, fresh_name, is_running, running
 from tests.processes import children
-from tests.tools import eventually
+from tests.tools import QUICK, eventually
 
 SHOW = "echo $ETCD_LOCK_NAME $ETCD_LOCK_KEY $ETCD_LOCK_REV $ETCD_LOCK_TOKEN"
 # -- statuses, stdin, environment ------------------------------------------------------------------------
@@ -346,7 +346,7 @@ def test_kill_9_takes_the_command_along(etcd: EtcdProcess, name: str, victim: st
 def test_when_etcd_is_away_the_command_is_dead_before_the_lease_can_end() -> None:
     options = ("--ttl", "3", "--grace", "1")
     with (
-        EtcdProcess() as server,
+        EtcdProcess(**QUICK) as server,
         running(server.endpoint, "lock", *options, fresh_name(), "sh", "-c", STUBBORN) as runner,
     ):
         pids = [int(pid) for pid in runner.line().split()]

@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import combinations, permutations, product
+from unittest import mock
 
 import pytest
 
+from etcd_recipes.coordination import contenders
 from etcd_recipes.coordination.contenders import (
     FIRST_ONLY,
     PERMITS,
@@ -60,6 +63,13 @@ def wants(weight: int, permits: int) -> str:
     return f'{{"weight":{weight},"permits":{permits}}}'
 
 
+@pytest.fixture(autouse=True, scope="module")
+def each_entry_is_read_once() -> Iterator[None]:
+    """There are few of them in very many lines."""
+    with mock.patch.object(contenders, "_wish", cache(contenders._wish)):
+        yield
+
+
 Line = tuple[Entry, ...]
 SHARES = [wants(1, 3), wants(2, 3), wants(3, 3)]
 WITH_STRANGERS = [wants(1, 3), wants(3, 3), STRANGER]
@@ -98,9 +108,11 @@ def permits(limit: Entry | None) -> int:
     return 3 if found is None else found.permits
 
 
+WEIGHTS = {wants(w, 3): w for w in range(1, 4)}
+
+
 def weight(entry: Entry, limit: int) -> int:
-    known = {wants(w, 3): w for w in range(1, 4)}
-    return known.get(entry.value, limit)  # a stranger wants everything
+    return WEIGHTS.get(entry.value, limit)  # a stranger wants everything
 
 
 def test_readers_are_in_together_or_a_writer_alone() -> None:

@@ -23,7 +23,7 @@ from etcd_recipes.coordination.sessions import Sessions
 from etcd_recipes.core.store import Renewal
 from etcd_recipes.testing import EtcdProcess, FaultProxy
 from tests.requests_seen import requests_seen
-from tests.tools import Job, child, eventually
+from tests.tools import QUICK, Job, child, eventually
 
 
 @pytest.fixture
@@ -66,15 +66,15 @@ def test_the_deadline_counts_from_the_sending_with_the_granted_ttl(client: Clien
 
 
 def test_a_session_without_etcd_is_suspended_then_lost_before_the_lease_can_end() -> None:
-    with EtcdProcess() as server, Client(server.endpoint, header_timeout=0.2) as client:
-        session = client.session(3)
+    with EtcdProcess(**QUICK) as server, Client(server.endpoint, header_timeout=0.2) as client:
+        session = client.session(2)
         reasons: list[str] = []
         session.on_lost(reasons.append)
         server.pause()
         eventually(lambda: session.state is SessionState.SUSPENDED, 3)
         assert session.is_alive
         remaining = session.remaining()
-        assert 0 < remaining < 3
+        assert 0 < remaining < 2
         eventually(lambda: session.state is SessionState.LOST, remaining + 0.5)
         assert eventually(lambda: reasons, 0.5) == ["its lease could not be renewed in time"]
         assert session.remaining() == 0.0
@@ -82,13 +82,13 @@ def test_a_session_without_etcd_is_suspended_then_lost_before_the_lease_can_end(
             session.check()
         server.resume()
         assert not session.is_alive, "lost is final"
-        replaced = client.session(3)
+        replaced = client.session(2)
         assert replaced is not session
         assert replaced.is_alive
 
 
 def test_a_suspended_session_is_active_again_when_etcd_is_back() -> None:
-    with EtcdProcess() as server, Client(server.endpoint, header_timeout=0.2) as client:
+    with EtcdProcess(**QUICK) as server, Client(server.endpoint, header_timeout=0.2) as client:
         session = client.session(6)
         server.pause()
         eventually(lambda: session.state is SessionState.SUSPENDED, 5)
@@ -197,7 +197,7 @@ def test_an_unreachable_etcd_is_reported_within_the_default_timeout(
 
 
 def test_renewals_cost_one_request_in_a_third_of_the_ttl_whatever_is_held() -> None:
-    with EtcdProcess() as alone, Client(alone.endpoint) as client:
+    with EtcdProcess(**QUICK) as alone, Client(alone.endpoint) as client:
         holds = [client.lock(f"many-{n}", ttl=3).acquire() for n in range(50)]
         before = requests_seen(alone.endpoint)
         Context(2.5).wait()
@@ -214,7 +214,7 @@ def test_renewals_go_on_while_the_application_is_busy(etcd: EtcdProcess) -> None
         import json, sys, time
         from etcd_recipes import Client
         hold = Client(sys.argv[1]).lock("busy-worker", ttl=2).acquire()
-        end = time.monotonic() + 4
+        end = time.monotonic() + 2.6
         while time.monotonic() < end:
             sum(range(10000))
         print(json.dumps(hold.is_held), flush=True)

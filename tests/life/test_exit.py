@@ -8,7 +8,7 @@ import pytest
 
 from etcd_recipes import Client
 from etcd_recipes.testing import EtcdProcess
-from tests.tools import Job, child, eventually
+from tests.tools import QUICK, Job, child, eventually
 
 PROGRAM = """
     import atexit, json, os, sys, threading, time
@@ -91,7 +91,7 @@ def test_the_end_waits_for_etcd_for_two_seconds_at_most(
     say(time.monotonic())
     """
     with (
-        EtcdProcess(enable_v2=True) as server,
+        EtcdProcess(enable_v2=True, **QUICK) as server,
         child(program, server.endpoint, api, "jobs") as process,
     ):
         process.read()

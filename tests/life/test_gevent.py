@@ -95,7 +95,7 @@ def test_a_lock_is_kept_while_the_program_computes(
         patched,
         """
     with client.lock(name, ttl=2) as hold:
-        compute(2.6)  # no renewal in between would end it after 1.98 s
+        compute(2.2)  # no renewal in between would end it after 1.98 s
         held = [hold.is_held, client.lock(name).holder().token == hold.token]
         hold.sleep(0.5)
     say(held)

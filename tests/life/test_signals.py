@@ -12,7 +12,7 @@ import pytest
 
 from etcd_recipes import Client, exit_on_signals
 from etcd_recipes.testing import EtcdProcess
-from tests.tools import child, eventually
+from tests.tools import QUICK, child, eventually
 
 TTL = "30"  # so that nothing is free by itself while a test looks
 
@@ -99,7 +99,7 @@ def test_a_signal_ends_a_call_that_is_in_flight() -> None:
     ready()
     client.v3.kv.get("a")
     """
-    with EtcdProcess() as server, child(program, server.endpoint, "v3", "x", TTL) as caller:
+    with EtcdProcess(**QUICK) as server, child(program, server.endpoint, "v3", "x", TTL) as caller:
         caller.read()
         server.pause()
         caller.say()
@@ -121,7 +121,7 @@ def test_a_signal_ends_a_held_lock_soon_when_etcd_is_dead() -> None:
         ready()
         hold.sleep(60)
     """
-    with EtcdProcess() as server, child(program, server.endpoint, "v3", "x", TTL) as holder:
+    with EtcdProcess(**QUICK) as server, child(program, server.endpoint, "v3", "x", TTL) as holder:
         holder.read()
         server.pause()
         holder.signal(signal.SIGTERM)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -13,7 +15,7 @@ import pytest
 from etcd_recipes import Client, ClusterError, Context, DeadlineExceeded
 from etcd_recipes.testing import EtcdCluster, EtcdProcess
 from tests.life.certificates import Authority
-from tests.tools import Job, eventually
+from tests.tools import QUICK, Job, eventually
 
 
 @pytest.fixture(scope="module")
@@ -59,20 +61,25 @@ def install(authority: Authority, folder: Path) -> dict[str, str]:
 # -- everything works -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("api", ["v3", "v2"])
-@pytest.mark.parametrize("kind", ["tls", "mutual"])
 def test_calls_locks_and_feeds_work(
-    kind: str, api: str, own: dict[str, str], request: pytest.FixtureRequest
+    tls: EtcdProcess, mutual: EtcdProcess, own: dict[str, str]
 ) -> None:
-    server: EtcdProcess = request.getfixturevalue(kind)
-    files = own if kind == "mutual" else {"ca": own["ca"]}
-    options = {"api": api, **files}
-    with Client(server.endpoint, **options) as client, Client(server.endpoint, **options) as other:  # type: ignore[arg-type]
+    """With and without a certificate of the client's, on both stores, all at the same time."""
+    jobs = [
+        Job(partial(calls_locks_and_feeds_work, server.endpoint, f"{kind}-{api}", api=api, **files))
+        for kind, server, files in (("tls", tls, {"ca": own["ca"]}), ("mutual", mutual, own))
+        for api in ("v3", "v2")
+    ]
+    for job in jobs:
+        job.result(40)
+
+
+def calls_locks_and_feeds_work(endpoint: str, name: str, **options: Any) -> None:
+    with Client(endpoint, **options) as client, Client(endpoint, **options) as other:
         client.v3.kv.put("greeting", "hello")
         found = other.v3.kv.get("greeting")
         assert found is not None
         assert found.text == "hello"
-        name = f"{kind}-{api}"
         with client.lock(name, ttl=2) as hold:
             waiting = Job(lambda: other.lock(name).acquire(timeout=20))
             hold.sleep(2.5)  # longer than the ttl
@@ -150,7 +157,7 @@ def test_a_server_whose_certificate_is_for_another_name_or_has_expired(
         (expired, "have the certificate renewed"),
     ):
         files = replace(authority.server(), cert=cert, key=key)
-        with EtcdProcess(tls=files) as server:
+        with EtcdProcess(tls=files, **QUICK) as server:
             error = refusal(server.endpoint, ca=authority.ca)
         assert "certificate was not accepted" in error.detail()
         assert words in error.detail()
@@ -183,7 +190,7 @@ def test_a_server_that_is_stopped_in_the_handshake_is_left_after_the_header_time
 
 
 def test_the_deadline_holds_in_a_handshake_with_a_stopped_server(authority: Authority) -> None:
-    with EtcdProcess(tls=authority.server()) as server:
+    with EtcdProcess(tls=authority.server(), **QUICK) as server:
         server.pause()
         with Client(server.endpoint, ca=authority.ca, header_timeout=None) as client:
             ctx = Context(0.5)

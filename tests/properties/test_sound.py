@@ -15,7 +15,7 @@ from tests.properties.company import Actor, Company
 from tests.properties.scenes import LONG, SCENES, SHORT
 from tests.properties.stage import Place, Stage, end, rival
 from tests.properties.subjects import SUBJECTS
-from tests.tools import Job, long
+from tests.tools import QUICK, Job, long
 
 APIS = ("v3", "v2")
 
@@ -73,7 +73,7 @@ def test_no_chaos_breaks_a_property(company: Company, any_etcd: EtcdProcess, pai
 
 
 def test_no_restart_of_the_server_breaks_a_property(company: Company, pair: Pair) -> None:
-    with EtcdProcess(enable_v2=True) as server, ExitStack() as stack:
+    with EtcdProcess(enable_v2=True, **QUICK) as server, ExitStack() as stack:
         stages = [
             stack.enter_context(Stage(company, Place(server.endpoint, api), SUBJECTS, pair))
             for api in APIS

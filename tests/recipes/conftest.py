@@ -13,6 +13,7 @@ import pytest
 
 from etcd_recipes import Client
 from etcd_recipes.testing import EtcdCluster, EtcdProcess
+from tests.tools import QUICK
 
 _numbers = itertools.count(1)
 
@@ -58,7 +59,7 @@ def other(make_client: Callable[..., Client]) -> Client:
 @pytest.fixture
 def server() -> Iterator[EtcdProcess]:
     """A server of the test's own, to be stopped and killed."""
-    with EtcdProcess(enable_v2=True) as process:
+    with EtcdProcess(enable_v2=True, **QUICK) as process:
         yield process
 
 

@@ -79,9 +79,9 @@ def parts(name: str, *clients: Client, parties: int | None = None, ttl: float = 
     return [Part(client.double_barrier(name, parties=number, ttl=ttl)) for client in clients]
 
 
-def waiters(client: Client, name: str, number: int) -> None:
+def waiters(client: Client, name: str, number: int, timeout: float = 5.0) -> None:
     """Wait until so many parties are there."""
-    eventually(lambda: sum("parties/" in key for key in below(client, name)) == number)
+    eventually(lambda: sum("parties/" in key for key in below(client, name)) == number, timeout)
 
 
 def inside(who: list[Part]) -> None:
@@ -285,7 +285,7 @@ def test_an_interrupt_while_entering_leaves_no_trace(
         sys.stdin.readline()
     """
     with child(source, etcd.endpoint, name, api) as party:
-        waiters(client, name, 1)
+        waiters(client, name, 1, timeout=20)  # a process, which has yet to begin
         party.signal(signal.SIGINT)
         assert party.read() == "interrupted"
         assert below(client, name) == []
@@ -451,7 +451,7 @@ def test_a_forked_child_is_no_party_and_harms_none(
     """
     (a,) = parts(name, client, parties=2)
     with child(source, etcd.endpoint, name, api) as party:
-        a.enter().result()
+        a.enter(30).result(30)  # the other party is a process that has yet to begin
         assert party.read() == 7
         leaving = a.leave()
         assert party.read() == "out"

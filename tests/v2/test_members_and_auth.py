@@ -22,6 +22,7 @@ from etcd_recipes import (
 from etcd_recipes.core.v2 import Role, User
 from etcd_recipes.core.v2.api import V2
 from etcd_recipes.testing import EtcdCluster, EtcdProcess
+from tests.tools import QUICK
 from tests.versions import SERVERS, binary_of
 
 
@@ -37,7 +38,7 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[EtcdCluster]:
 @pytest.fixture(params=list(SERVERS))
 def own_server(request: pytest.FixtureRequest) -> Iterator[EtcdProcess]:
     """A server whose users and rights this test may change."""
-    with EtcdProcess(enable_v2=True, binary=binary_of(request.param)) as server:
+    with EtcdProcess(enable_v2=True, binary=binary_of(request.param), **QUICK) as server:
         yield server
 
 

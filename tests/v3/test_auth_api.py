@@ -26,6 +26,7 @@ from etcd_recipes.core.v3 import AuthStatus, Permission, Role, User
 from etcd_recipes.core.v3.api import V3
 from etcd_recipes.testing import EtcdProcess
 from tests.core.servers import Server, always, answer, silent
+from tests.tools import QUICK
 from tests.versions import SERVERS, binary_of
 
 PASSWORD = 'sword"fish: ß'
@@ -37,7 +38,7 @@ PATIENT = 5.0
 def own_server(request: pytest.FixtureRequest) -> Iterator[EtcdProcess]:
     """A server whose users and rights this test may change."""
     cheap = ("--bcrypt-cost=4",)
-    with EtcdProcess(binary=binary_of(request.param), extra_args=cheap) as server:
+    with EtcdProcess(binary=binary_of(request.param), extra_args=cheap, **QUICK) as server:
         yield server
 
 

@@ -18,7 +18,7 @@ from etcd_recipes.core.v3.admin.members import Membership
 from etcd_recipes.testing import EtcdCluster, EtcdProcess
 from etcd_recipes.testing.ports import free_ports
 from tests.core.servers import Server, always, answer, silent
-from tests.tools import eventually
+from tests.tools import QUICK, eventually
 from tests.versions import SERVERS, binary_of
 
 NOBODY = "http://127.0.0.1:1"
@@ -33,7 +33,7 @@ def version(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def own_server(version: str) -> Iterator[EtcdProcess]:
     """A member that this test may give company."""
-    with EtcdProcess(binary=binary_of(version)) as server:
+    with EtcdProcess(binary=binary_of(version), **QUICK) as server:
         yield server
 
 

@@ -22,7 +22,7 @@ from etcd_recipes.core.v3 import KeyValue, Op, RangeResult
 from etcd_recipes.core.v3.api import V3
 from etcd_recipes.testing import EtcdCluster, EtcdProcess
 from tests.requests_seen import requests_seen
-from tests.tools import eventually
+from tests.tools import QUICK, eventually
 from tests.versions import SERVERS, binary_of
 
 
@@ -221,7 +221,7 @@ def test_the_time_between_pages_is_the_callers_own(v3: V3, name: str) -> None:
 @pytest.fixture(params=list(SERVERS))
 def own(request: pytest.FixtureRequest) -> Iterator[EtcdProcess]:
     """A server of the test's own, to be hurt."""
-    with EtcdProcess(binary=binary_of(request.param)) as process:
+    with EtcdProcess(binary=binary_of(request.param), **QUICK) as process:
         yield process
 
 

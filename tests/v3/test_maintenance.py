@@ -23,7 +23,7 @@ from tests.core.calls import FOREVER, SOON, within
 from tests.core.clusters import cluster_of
 from tests.core.servers import Handler, Peer, Server, always, answer, black_hole, refusing, silent
 from tests.testing.gateway import call
-from tests.tools import eventually
+from tests.tools import QUICK, eventually
 from tests.versions import SERVERS, binary_of
 
 PATIENT = 5.0
@@ -38,7 +38,7 @@ def version(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def own_server(version: str) -> Iterator[EtcdProcess]:
-    with EtcdProcess(binary=binary_of(version)) as server:
+    with EtcdProcess(binary=binary_of(version), **QUICK) as server:
         yield server
 
 
@@ -101,7 +101,7 @@ def test_a_member_without_a_leader_says_so_and_can_be_saved(version: str, tmp_pa
 def test_out_of_a_full_store(version: str) -> None:
     small = ("--quota-backend-bytes=2000000",)
     with (
-        EtcdProcess(binary=binary_of(version), extra_args=small) as server,
+        EtcdProcess(binary=binary_of(version), extra_args=small, **QUICK) as server,
         Client(server.endpoint, header_timeout=PATIENT) as client,
     ):
         kv, maintenance = client.v3.kv, client.v3.maintenance

@@ -29,7 +29,7 @@ from etcd_recipes.testing import EtcdProcess, find_etcdctl
 from etcd_recipes.testing.ports import free_ports
 from tests.core.calls import SOON, within
 from tests.core.servers import HANG, Handler, Peer, Server, answer, chunked, script
-from tests.tools import child, eventually
+from tests.tools import QUICK, child, eventually
 from tests.versions import SERVERS, binary_of
 
 PATIENT = 5.0
@@ -44,14 +44,14 @@ def target(tmp_path: Path) -> Path:
 
 @pytest.fixture(params=list(SERVERS))
 def own_server(request: pytest.FixtureRequest) -> Iterator[EtcdProcess]:
-    with EtcdProcess(binary=binary_of(request.param)) as server:
+    with EtcdProcess(binary=binary_of(request.param), **QUICK) as server:
         yield server
 
 
 @pytest.fixture(scope="module", params=list(SERVERS))
 def large(request: pytest.FixtureRequest) -> Iterator[EtcdProcess]:
     """A server with much in it; leave it as it is."""
-    with EtcdProcess(binary=binary_of(request.param)) as server:
+    with EtcdProcess(binary=binary_of(request.param), **QUICK) as server:
         fill(server)
         yield server
 
@@ -171,8 +171,8 @@ SAVE = """
 
 
 def test_memory_stays_flat(target: Path) -> None:
-    with EtcdProcess() as server:
-        fill(server, 2 * LARGE)
+    with EtcdProcess(**QUICK) as server:
+        fill(server, 51_000_000)
         with child(SAVE, server.endpoint, str(target)) as saving:
             size, grown = saving.read()
     assert size > 50_000_000
@@ -388,7 +388,7 @@ def test_it_is_the_member_that_was_named(target: Path) -> None:
 def test_a_stopped_member_costs_a_header_timeout_and_the_next_one_is_saved(
     own_server: EtcdProcess, target: Path
 ) -> None:
-    with EtcdProcess() as stopped:
+    with EtcdProcess(**QUICK) as stopped:
         endpoints = [stopped.endpoint, own_server.endpoint]
         with Client(endpoints) as client:
             client._cluster.pin(stopped.endpoint)

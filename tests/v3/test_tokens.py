@@ -20,10 +20,11 @@ from etcd_recipes.core.http.action import Action
 from etcd_recipes.core.v3 import requests
 from etcd_recipes.core.v3.tokens import Tokens
 from etcd_recipes.testing import EtcdProcess
-from tests.tools import Job, eventually, long
+from tests.tools import QUICK, Job, eventually, long
 from tests.versions import SERVERS, binary_of
 
 PASSWORD = "s3cret-wörd"
+CHEAP = ("--bcrypt-cost=4",)  # of the passwords, which are not what is tested here
 
 
 # -- the token, without a server -------------------------------------------------------------------------------
@@ -127,7 +128,7 @@ def call(client: Client, path: str, **body: object) -> None:
 
 def enable(etcd: EtcdProcess) -> None:
     """Make users root and ann (who may use keys below a/), and switch auth on."""
-    # Hashing a password takes the server long on a busy machine, and what it has begun is not sent again.
+    # Hashing a password may take the server long on a busy machine, and what it has begun is not sent again.
     with Client(etcd.endpoint, header_timeout=8) as client:
         call(client, "auth/role/add", name="root")
         call(client, "auth/role/add", name="a")
@@ -143,7 +144,7 @@ def enable(etcd: EtcdProcess) -> None:
 def guarded(request: pytest.FixtureRequest) -> Iterator[EtcdProcess]:
     """A server with auth on, whose tokens live for a second."""
     life = ["--auth-token-ttl", str(long(1, 3))]
-    with EtcdProcess(binary=binary_of(request.param), extra_args=life) as etcd:
+    with EtcdProcess(binary=binary_of(request.param), extra_args=[*life, *CHEAP], **QUICK) as etcd:
         enable(etcd)
         yield etcd
 
@@ -169,32 +170,31 @@ def test_all_calls_of_a_client_share_one_token(guarded: EtcdProcess) -> None:
 
 
 def test_an_idle_client_whose_token_has_died_notices_nothing(guarded: EtcdProcess) -> None:
-    with ann(guarded) as client, client.v3.watch("a/k") as watch:
+    with ann(guarded) as client, ann(guarded) as other, client.v3.watch("a/k") as watch:
         client.v3.kv.put("a/k", "1")
+        assert other.v3.kv.get("a/k") is not None  # this one has a token, too
         idle(long(2.2, 9))
         client.v3.kv.put("a/k", "2")
         lease = client.v3.lease.grant(10).id
         result = client.v3.kv.put("a/k", "3", lease=lease)
         assert [watch.next(timeout=5).kv.text for _ in range(3)] == ["1", "2", "3"]
-        idle(long(2.2, 9))
-        with client.v3.watch(
-            "a/k", start_revision=result.revision
-        ) as late:  # a watch is told "denied"
+        # A watch is told "denied".
+        with other.v3.watch("a/k", start_revision=result.revision) as late:
             assert late.next(timeout=5).kv.text == "3"
 
 
 def test_a_lock_stays_held_for_many_lives_of_a_token(guarded: EtcdProcess) -> None:
     with ann(guarded) as client, ann(guarded) as other:
-        with client.lock("a/lock", ttl=3) as hold:
-            until = long(6, 60)
+        with client.lock("a/lock", ttl=2) as hold:
+            until = long(4, 60)  # two ttls, and a token does not live for two seconds
             assert hold.lost.wait(until) is False
-            assert other.lock("a/lock", ttl=3).acquire(timeout=0.2) is None
+            assert other.lock("a/lock", ttl=2).acquire(timeout=0.2) is None
             hold.check()
-        assert other.lock("a/lock", ttl=3).acquire(timeout=5)
+        assert other.lock("a/lock", ttl=2).acquire(timeout=5)
 
 
 def test_a_member_that_was_restarted_has_forgotten_all_tokens() -> None:
-    with EtcdProcess() as etcd:
+    with EtcdProcess(extra_args=CHEAP, **QUICK) as etcd:
         enable(etcd)
         with ann(etcd) as client, client.v3.watch("a/k") as watch:
             client.v3.kv.put("a/k", "1")
@@ -205,7 +205,7 @@ def test_a_member_that_was_restarted_has_forgotten_all_tokens() -> None:
 
 
 def test_auth_may_be_switched_off_and_on_under_a_client() -> None:
-    with EtcdProcess() as etcd:
+    with EtcdProcess(extra_args=CHEAP, **QUICK) as etcd:
         enable(etcd)
         with (
             ann(etcd) as client,

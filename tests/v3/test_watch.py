@@ -25,7 +25,7 @@ from etcd_recipes.core.v3 import Event, Op, subscription, watcher
 from etcd_recipes.core.v3.api import V3
 from etcd_recipes.core.v3.assembly import Assembly
 from etcd_recipes.testing import EtcdCluster, EtcdProcess
-from tests.tools import Job, eventually
+from tests.tools import QUICK, Job, eventually
 from tests.versions import SERVERS, binary_of
 
 SOON = 0.5
@@ -34,7 +34,7 @@ SOON = 0.5
 
 @pytest.fixture(params=list(SERVERS))
 def own_server(request: pytest.FixtureRequest) -> Iterator[EtcdProcess]:
-    with EtcdProcess(binary=binary_of(request.param)) as process:
+    with EtcdProcess(binary=binary_of(request.param), **QUICK) as process:
         yield process
 
 

@@ -187,6 +187,10 @@ def test_the_walk(row: Row, verb: str) -> None:
         assert ended == row.ends.removesuffix(" in doubt")
         opened = verb == "open" and ended.startswith("answer")  # a stream changes nothing: no doubt
         assert doubt is (row.ends.endswith(" in doubt") and not opened)
+        # A server may take a request from its socket when its client has long gone on.
+        eventually(
+            lambda: endpoints.asked.keys() >= set(row.heard), what=f"a request to {row.heard}"
+        )
         assert endpoints.asked == dict.fromkeys(row.heard, 1)
         assert endpoints.pinned == row.next
 
@@ -398,7 +402,7 @@ def test_an_endpoint_that_stays_silent_loses_its_streams_and_no_other_does(
 def test_an_endpoint_that_answers_badly_keeps_its_streams(half_dead: Endpoints, how: str) -> None:
     stream = half_dead.cluster.open(WATCH, Context(), judge, whole)
     stream.read()
-    with Endpoints((how,)) as others:
+    with Endpoints((how,), header_timeout=None) as others:  # all of them answer, if late
         with pytest.raises(ClusterError) as raised:
             others.cluster.send(ONCE, Context(FOREVER), judge)
         (error,) = raised.value.errors

@@ -31,6 +31,7 @@ from tests.core.calls import FOREVER, SOON, Call, within
 from tests.core.clusters import cluster_of
 from tests.core.servers import HANG, RESET, Server, answer, chunked, refusing, script
 from tests.core.v3.test_kv import compact
+from tests.tools import QUICK
 
 CREATED = b'{"result":{"header":{"revision":"4"},"created":true}}\n'
 
@@ -255,7 +256,7 @@ def test_a_feed_ends_with_the_deadline_of_its_context(store: V3Store, name: str)
 
 
 def test_a_member_that_is_killed_ends_the_feed_without_an_error(ctx: Context) -> None:
-    with EtcdProcess() as server, cluster_of(server.endpoint) as cluster:
+    with EtcdProcess(**QUICK) as server, cluster_of(server.endpoint) as cluster:
         store = V3Store(Gateway(cluster))
         with store.watch(ctx, prefix="a/") as feed:
             call = Call(feed.next)
@@ -267,7 +268,7 @@ def test_a_member_that_is_killed_ends_the_feed_without_an_error(ctx: Context) ->
 
 
 def test_a_member_that_is_stopped_ends_the_feed_when_another_call_finds_out(ctx: Context) -> None:
-    with EtcdProcess() as server, cluster_of(server.endpoint, header_timeout=0.2) as cluster:
+    with EtcdProcess(**QUICK) as server, cluster_of(server.endpoint, header_timeout=0.2) as cluster:
         store = V3Store(Gateway(cluster))
         with store.watch(ctx, prefix="a/") as feed:
             call = Call(feed.next)
