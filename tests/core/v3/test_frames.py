@@ -44,8 +44,10 @@ def test_a_stream_in_one_piece(stream: str) -> None:
 
 
 def test_a_line_that_goes_on_from_the_piece_before_is_no_object_of_its_own() -> None:
+    frames = Frames("http://a:1")
+    assert list(frames.feed(b'{"result":')) == []
     with pytest.raises(InvalidResponse):
-        fed(b'{"result":', b"{}\n", b"}\n")
+        list(frames.feed(b"{}\n"))
 
 
 def test_two_objects_in_one_line_are_two() -> None:
