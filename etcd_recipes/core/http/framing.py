@@ -199,9 +199,20 @@ class _Chunks(Body):
         self._line = self._FIRST
 
     def take(self) -> bytes:
-        data, at, taken = self._data, 0, []
-        if len(data) < self._SHORTEST and not self._left:
-            return b""  # as mostly, after a message
+        data = self._data
+        if not self._left and not self.is_over:
+            if len(data) < self._SHORTEST:
+                return b""  # as mostly, after a message
+            if line := self._line.match(data):
+                begin = line.end()
+                end = begin + int(line[1], 16)
+                if begin < end <= len(data) < end + self._SHORTEST:  # one whole chunk, as mostly
+                    self._data, self._line = data[end:], self._NEXT
+                    return data[begin:end]
+        return self._take(data)
+
+    def _take(self, data: bytes) -> bytes:
+        at, taken = 0, []
         try:
             while at < len(data) and not self.is_over:
                 if self._left:

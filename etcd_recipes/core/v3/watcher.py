@@ -159,8 +159,11 @@ class Watcher:
     def __iter__(self) -> Iterator[Event]:
         """Give every event, for ever; ends when the watcher is closed."""
         while True:
-            while self._rest:
-                yield self._pop()
+            while self._rest:  # as `_pop`, but for many events without a call
+                event = self._rest.popleft()
+                if not self._rest:
+                    self._revision = self._taken
+                yield event
             if (batch := self._unless_closed(self._next_batch)) is None:
                 return
             self._rest.extend(batch.events)
@@ -212,24 +215,20 @@ class Watcher:
         """
         me = runtime.thread_id()
         try:
-            self._enter(me, call)
+            with self._lock:
+                self._life.check()
+                # This thread's own entry can only be one that an interrupt broke off.
+                if self._reader not in (None, me):
+                    raise RuntimeError("a watcher is read by one thread at a time")
+                self._reader = me
+            if call is not None:
+                self._subscription.lend(call)
+            away = runtime.now() - self._left_at
+            if away > SLOW or self._is_slow:
+                self._look_at_consumer(away)
             return self._subscription.wait(call or self._life)
         finally:
             self._leave(me, call)
-
-    def _enter(self, me: int, call: Context | None) -> None:
-        """Begin to read."""
-        with self._lock:
-            self._life.check()
-            # This thread's own entry can only be one that an interrupt broke off.
-            if self._reader not in (None, me):
-                raise RuntimeError("a watcher is read by one thread at a time")
-            self._reader = me
-        if call is not None:
-            self._subscription.lend(call)
-        away = runtime.now() - self._left_at
-        if away > SLOW or self._is_slow:
-            self._look_at_consumer(away)
 
     def _leave(self, me: int, call: Context | None) -> None:
         """Keep the channel for the next call, unless it was cut off to end this one."""

@@ -212,3 +212,19 @@ def test_a_head_that_is_long_is_not_kept() -> None:
 
 def test_a_header_that_comes_twice_is_a_list() -> None:
     assert head_of(OK + b"A: b\r\na: c").headers == {"a": "b, c"}
+
+
+def test_what_has_come_of_a_chunk_is_given_at_once_whatever_it_looks_like() -> None:
+    inside = b"\r\n3\r\nabc\r\n"
+    body = body_of(head_of(OK + b"Transfer-Encoding: chunked"), b"")
+    body.add(b"%x\r\n{" % (len(inside) + 4))
+    assert body.take() == b"{"
+    body.add(inside)
+    assert body.take() == inside
+    for piece in (b"x", b"}\n"):
+        body.add(piece)
+        assert body.take() == piece
+    body.add(b"\r\n")
+    assert body.take() == b""
+    body.add(b"0\r\n\r\n")
+    assert (body.take(), body.is_exact) == (b"", True)

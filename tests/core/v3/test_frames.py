@@ -27,6 +27,7 @@ STREAMS = {
     "newline after each": "\n".join(MESSAGES) + "\n",
     "no newline at the end": "\n".join(MESSAGES),
     "no newlines": "".join(MESSAGES),
+    "all in one line": "".join(MESSAGES) + "\n",
     "much white space": " \r\n\t ".join(MESSAGES) + "  \n\n ",
 }
 streams = pytest.mark.parametrize("stream", STREAMS.values(), ids=STREAMS)
@@ -40,6 +41,17 @@ def fed(*pieces: bytes) -> list[dict[str, object]]:
 @streams
 def test_a_stream_in_one_piece(stream: str) -> None:
     assert fed(stream.encode()) == [json.loads(message) for message in MESSAGES]
+
+
+def test_a_line_that_goes_on_from_the_piece_before_is_no_object_of_its_own() -> None:
+    frames = Frames("http://a:1")
+    assert list(frames.feed(b'{"result":')) == []
+    with pytest.raises(InvalidResponse):
+        list(frames.feed(b"{}\n"))
+
+
+def test_two_objects_in_one_line_are_two() -> None:
+    assert fed(f"{CREATED}{EVENT}\n".encode()) == [json.loads(CREATED), json.loads(EVENT)]
 
 
 @streams
