@@ -196,16 +196,10 @@ class NativeRuntime:
         self.rng = random.Random()  # noqa: S311 (jitter and lease ids, not secrets)
 
     # CLOCK_BOOTTIME counts suspend, CLOCK_MONOTONIC does not; where there is none (macOS, Windows)
-    # the monotonic clock is the best there is.
-    if hasattr(time, "CLOCK_BOOTTIME"):
-
-        def now(self, _read: Callable[[int], float] = time.clock_gettime) -> float:
-            return _read(_BOOTTIME)
-
-    else:  # pragma: no cover (other systems)
-
-        def now(self, _read: Callable[[], float] = time.monotonic) -> float:  # type: ignore[misc]
-            return _read()
+    # the monotonic clock is the best there is. No function of our own: it is read many times in a call.
+    now = staticmethod(
+        functools.partial(time.clock_gettime, _BOOTTIME) if _BOOTTIME else time.monotonic
+    )
 
     def wall_clock(self) -> float:
         return time.time()
