@@ -371,6 +371,22 @@ def test_one_that_steps_aside_and_cannot_come_back_holds_up_nobody(
             assert b.running
 
 
+def test_a_leader_whose_lease_has_ended_hears_that_its_term_is_over(
+    client: Client, other: Client, name: str, api: str
+) -> None:
+    if api == "v2":
+        pytest.skip("a note on v2 rests on no lease")
+    term = client.election(name).campaign("leader", timeout=5)
+    job = attempt(other, name, "heir")
+    term.session._ctx.cancel("nobody renews: the transfer is the first to hear of it")
+    revoke(other, term.session, api)
+    with pytest.raises(LockLost, match="lease not found"):
+        term.transfer("heir", timeout=5)
+    assert not term.is_held
+    assert job.result().value == "heir"
+    assert no_note(other, name)
+
+
 def test_a_note_that_goes_with_its_lease_is_no_answer(client: Client, name: str, api: str) -> None:
     term = client.election(name).campaign("a", timeout=5)
     silent = make_candidate(client, name, api)

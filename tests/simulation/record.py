@@ -306,7 +306,7 @@ class Record:
             if world.now > max(front[name], world.trouble_until) + 3 * world.ttl + 5.0:
                 self.violation("orphan", f"{fact.key} stands in front, and nobody knows it")
                 front[name] = world.now
-        elif site.process.paused or any(self._waits_in(beside, pid) for beside in line.beside):
+        elif site.process.paused or any(self._waits_for(beside, pid) for beside in line.beside):
             front[name] = world.now
         elif world.now > max(front[name], world.trouble_until, site.trouble_until) + line.bound:
             waited = world.now - front[name]
@@ -315,10 +315,17 @@ class Record:
             )
             front[name] = world.now
 
-    def _waits_in(self, line: Line, pid: object) -> bool:
+    def _waits_for(self, line: Line, pid: object) -> bool:
+        """Tell whether a thread of this process waits in the line, or for another thread of it that is in.
+
+        The latter has no place of its own: threads of one process go to the line one at a time.
+        """
         standing = self._standing(line)
-        return any(
-            wish_of(fact).get("pid") == pid for fact in standing[len(line.admitted(standing)) :]
+        ours = [fact for fact in standing if wish_of(fact).get("pid") == pid]
+        granted = (line.been_in.get((fact.key, fact.created)) for fact in ours)
+        waits = standing[len(line.admitted(standing)) :]
+        return any(fact in waits for fact in ours) or any(
+            grant is not None and grant.left is None for grant in granted
         )
 
     def _check_gone(self, line: Line, grant: Grant) -> None:

@@ -13,8 +13,9 @@ from etcd_recipes.coordination.liveness import Liveness
 from etcd_recipes.coordination.queue import LocalQueue
 from etcd_recipes.coordination.sessions import Sessions
 from etcd_recipes.core.context import Context
-from etcd_recipes.core.errors import CompareFailed, ContextError, ResponseError
-from etcd_recipes.recipes.election.handover import Handover
+from etcd_recipes.core.errors import CompareFailed, ContextError, LeaseNotFound, ResponseError
+from etcd_recipes.core.store import Entry
+from etcd_recipes.recipes.election.handover import Handover, Place
 
 __all__ = ["Leadership", "check_value"]
 
@@ -76,17 +77,25 @@ class Leadership(Hold):
         self.check()
         limited = self._sessions.limit(timeout, ctx)
         place = self._handover.find(to, self._entry, limited)
-        with self._handover.noted(place, self._session, limited) as note:
+        try:
+            with self._handover.noted(place, self._session, limited) as note:
+                self.check()
+                self.release(timeout=limited.remaining(), ctx=ctx)
+                return self._taken(note, place, limited, ctx)
+        except LeaseNotFound as error:  # the session had ended, and we are the first to hear of it
+            self._session.lose(f"etcd says that {error.message}")
             self.check()
-            self.release(timeout=limited.remaining(), ctx=ctx)
-            try:
-                taken = self._handover.taken(note, place, limited)
-                return taken and self._session.is_alive  # else it went with the lease
-            except (ContextError, ResponseError) as error:
-                if ctx is not None:
-                    ctx.check()
-                self._log.warning("election.transfer_unconfirmed", error=str(error))
-                return False
+            raise
+
+    def _taken(self, note: Entry, place: Place, limited: Context, ctx: Context | None) -> bool:
+        try:
+            taken = self._handover.taken(note, place, limited)
+            return taken and self._session.is_alive  # else it went with the lease
+        except (ContextError, ResponseError) as error:
+            if ctx is not None:
+                ctx.check()
+            self._log.warning("election.transfer_unconfirmed", error=str(error))
+            return False
 
 
 def check_value(value: str) -> str:
