@@ -2,7 +2,8 @@
 
 A seed means another run when plays or faults change: who changes them takes the mend out, and looks for a seed
 that finds it again. So each finding has a direct test, too: those of
-tests/v2/test_replies.py, tests/core/v3/test_store.py and tests/v2/test_feed.py.
+tests/v2/test_replies.py, tests/core/v3/test_store.py, tests/v2/test_feed.py and
+tests/recipes/test_election_transfer.py.
 
 Found by a stream that stayed silent (seed 300 on v3, as it was then), and kept by tests that need no seed: a watch
 whose connection was forgotten by the network waited for ever (tests/core/http/test_connection.py,
@@ -49,5 +50,12 @@ REGRESSIONS: tuple[Regression, ...] = (
         "v2",
         "a view on v2 whose member was cut off from all others saw nothing for up to a minute",
         ("registry",),
+    ),
+    Regression(
+        "a transfer that is the first to hear that the lease has ended",
+        60,
+        "v3",
+        "a leader that handed over after its lease had ended was told of a lease, and not that its term was over",
+        ("election",),
     ),
 )
