@@ -7,6 +7,7 @@ is an actor of the scene's own, the others are the stage's.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from tests.properties.stage import TTL, Stage, mixed, rival
 from tests.recipes.operator import TAKES_A_PLACE
@@ -239,14 +240,16 @@ def late_release(stage: Stage) -> None:
 def late_join(stage: Stage) -> None:
     """A copy of a join arrives when the one who sent it has given up."""
     proxies = stage.proxies()
-    warm_up = stage.line_up(stage.one, "X", rival(0), client="W", through=True, ttl=TTL)
+    how: dict[str, Any] = {"through": True, "ttl": TTL, "timeout": LONG, "header_timeout": LONG}
+    warm_up = stage.line_up(stage.one, "X", rival(0), client="W", **how)
     stage.leave(warm_up)
     stage.over(warm_up)
     for proxy in proxies:
         proxy.hold(only=TAKES_A_PLACE[stage.api], times=1)
-    hurried = stage.enter(stage.one, "W", rival(1), through=True, timeout=1.0, ttl=TTL)
-    stage.over(hurried)
+    gives_up = stage.enter(stage.one, "W", rival(1), **how)
     stage.struck()
+    stage.cancel(gives_up)
+    stage.over(gives_up)
     for proxy in proxies:
         proxy.heal()
     last = stage.enter(stage.other, "C", rival(2))
