@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -32,6 +33,11 @@ def eventually(condition: Callable[[], T], timeout: float = 5.0, what: str = "it
         assert time.monotonic() < deadline, f"{what} did not happen within {timeout} s"
         pause.wait(0.005)
     return value
+
+
+def waits_in_the_kernel(pid: int) -> bool:
+    """Tell whether the process sleeps: a signal between its last look and its sleep would not wake it."""
+    return Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[0] == "S"
 
 
 class Job:

@@ -6,13 +6,12 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from etcd_recipes import Client, exit_on_signals
 from etcd_recipes.testing import EtcdProcess
-from tests.tools import QUICK, child, eventually
+from tests.tools import QUICK, child, eventually, waits_in_the_kernel
 
 TTL = "30"  # so that nothing is free by itself while a test looks
 
@@ -107,10 +106,6 @@ def test_a_signal_ends_a_call_that_is_in_flight() -> None:
         eventually(lambda: waits_in_the_kernel(caller.pid))
         caller.signal(signal.SIGTERM)
         assert caller.wait(1.5) == 143
-
-
-def waits_in_the_kernel(pid: int) -> bool:
-    return Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[0] == "S"
 
 
 def test_a_signal_ends_a_held_lock_soon_when_etcd_is_dead() -> None:

@@ -16,7 +16,7 @@ import pytest
 from etcd_recipes import ClusterError, EtcdRecipesError, StaleToken
 from etcd_recipes.core.errors import EndpointError
 from tests.processes import is_dead
-from tests.tools import child, eventually
+from tests.tools import child, eventually, waits_in_the_kernel
 from tests.torture import resources
 from tests.torture.checks import CHECKS
 from tests.torture.director import HAPPENINGS
@@ -174,6 +174,7 @@ def test_whatever_a_run_ends_of_the_janitor_clears_up(how: int, tmp_path: Path) 
             os.kill(doomed.pid, signal.SIGSTOP)
             with child(OWNER, str(doomed.pid), str(spared.pid), str(tmp_path)) as owner:
                 assert owner.read() == "ready"
+                eventually(lambda: waits_in_the_kernel(owner.pid))
                 owner.signal(how)
                 owner.wait()
             eventually((tmp_path / "done").exists)
