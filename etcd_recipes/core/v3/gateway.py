@@ -239,9 +239,8 @@ class Gateway:
                 raise
             return self._too_old(action, reply.endpoint, body, before, sent)
 
-        reply = self._cluster.send(
-            action, ctx, judge, at=at, doubt=doubt
-        )  # it judges this reply last
+        # The reply that it gives is the one that was judged last: `body` is its.
+        reply = self._cluster.send(action, ctx, judge, at=at, doubt=doubt)
         if action.fresh:
             self._proven[reply.endpoint] = sent
         return Answer(body, reply.endpoint, doubt=reply.doubt)
