@@ -209,13 +209,19 @@ class Handle(ABC):
                 return False
             self._state, self._reason = state, reason
         try:
-            if self._pulse.limited:
-                self._watchdog.forget(self._pulse)
-        finally:  # whoever waits for the end hears of it, also when a signal breaks in
+            self._end_the_watch()
+        except BaseException:  # a signal; it would be watched for as long as its limits are
+            self._end_the_watch()
+            raise
+        finally:  # whoever waits for the end hears of it, also then
             self.lost._set()
         held = round(runtime.now() - self._since, 4)
         self._log.debug("hold.ended", state=state.value, held=held)
         return True
+
+    def _end_the_watch(self) -> None:
+        if self._pulse.limited:
+            self._watchdog.forget(self._pulse)
 
     def _call(self, callback: Callable[[str], object]) -> None:
         def call() -> None:

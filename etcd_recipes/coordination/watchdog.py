@@ -47,7 +47,8 @@ class Watchdog:
     def forget(self, pulse: Pulse) -> None:
         """Undo `watch`; nothing happens if it is not watched (any more)."""
         with self._lock:
-            if self._watched.pop(pulse, None) is not None and not self._watched:
+            self._watched.pop(pulse, None)
+            if not self._watched:  # said again by a repetition: a signal may have struck between the two
                 self._news.set()
 
     def _run(self) -> None:

@@ -27,8 +27,16 @@ def set_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return put
 
 
-def watchdogs() -> int:
-    return sum(thread.name == "etcd-recipes-watchdog" for thread in threading.enumerate())
+@pytest.fixture
+def watchdogs() -> Callable[[], int]:
+    """How many threads watch that did not when the test began."""
+    others = set(threading.enumerate())
+
+    def count() -> int:
+        new = set(threading.enumerate()) - others
+        return sum(thread.name == "etcd-recipes-watchdog" for thread in new)
+
+    return count
 
 
 @pytest.mark.parametrize("bad", [0, -1, math.nan, math.inf, "5"])
@@ -116,8 +124,9 @@ def test_a_beat_in_the_moment_of_the_end_is_either_heard_or_refused(
     assert heard == (not pulse._reason)
 
 
-def test_each_pulse_is_ended_once_when_it_stops_whatever_the_order() -> None:
-    eventually(lambda: watchdogs() == 0)
+def test_each_pulse_is_ended_once_when_it_stops_whatever_the_order(
+    watchdogs: Callable[[], int],
+) -> None:
     dog, ended = Watchdog(), []
     long = Pulse(Liveness(max_hold=60))
     dog.watch(long, lambda: ended.append(60))
@@ -140,8 +149,7 @@ def test_one_that_fails_does_not_keep_the_others(caplog: pytest.LogCaptureFixtur
     assert "hold.expiry_failed" in caplog.text
 
 
-def test_one_thread_watches_many_and_ends_with_the_last() -> None:
-    eventually(lambda: watchdogs() == 0)
+def test_one_thread_watches_many_and_ends_with_the_last(watchdogs: Callable[[], int]) -> None:
     dog = Watchdog()
     pulses = [Pulse(Liveness(max_hold=60)) for _ in range(200)]
     for pulse in pulses:

@@ -830,10 +830,12 @@ def test_a_signal_in_the_end_of_a_hold_reaches_those_who_wait_for_it(
 ) -> None:
     hold = client.lock(name, max_hold=60).acquire()
     assert hold is not None
-    struck(monkeypatch, hold._watchdog, "forget", Interrupted())
+    dog = hold._watchdog
+    struck(monkeypatch, dog, "forget", Interrupted())
     with pytest.raises(Interrupted):
         hold.release()
     assert hold.lost._event.is_set()
+    eventually(lambda: not dog._running, what="the end of the watch over a hold that has ended")
 
 
 def test_a_release_with_a_bad_timeout_releases_nothing(client: Client, name: str) -> None:
