@@ -48,7 +48,7 @@ class Watchdog:
         """Undo `watch`; nothing happens if it is not watched (any more)."""
         with self._lock:
             self._watched.pop(pulse, None)
-            if not self._watched:  # said again by a repetition: a signal may have struck between the two
+            if not self._watched:  # also in a repetition: a signal may have struck just here
                 self._news.set()
 
     def _run(self) -> None:
