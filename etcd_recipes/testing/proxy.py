@@ -67,7 +67,7 @@ class FaultProxy:
         self._address: tuple[str, int] = self._place.getsockname()
         self._endpoint = f"{url.scheme}://{HOST}:{self._address[1]}"
         self._fault = faults.Fault()
-        self._links: set[_Link] = set()
+        self._links: dict[_Link, asyncio.Task[None]] = {}
         self._server: asyncio.Server | None = None
         self._hits = 0
         self._connections = 0
@@ -241,37 +241,42 @@ class FaultProxy:
                 fault.end(link)
         if listen and self._server is None:
             self._server = await asyncio.start_server(
-                self._serve, sock=_bound(self._address), limit=_LARGEST_HEAD
+                self._accepted, sock=_bound(self._address), limit=_LARGEST_HEAD
             )
-        elif not listen and self._server is not None:
-            self._server.close()
-            self._server = None
+        elif not listen:
+            await self._stop_listening()
+
+    async def _stop_listening(self) -> None:
+        server, self._server = self._server, None
+        if server is None:
+            return
+        # What was accepted just now becomes a link first, in the loop's next turns: a server that is closed takes
+        # none (its assertion fails), and asyncio drops the socket, still open.
+        for listener in server.sockets:
+            self._loop.remove_reader(listener.fileno())
+        for _ in range(3):
+            await asyncio.sleep(0)
+        server.close()
 
     async def _end(self) -> None:
-        if self._server is not None:
-            self._server.close()
-        for _ in range(3):
-            # What was accepted just now becomes a link: a task that is cancelled before it began closes nothing.
-            await asyncio.sleep(0)
-        for link in self._links:
-            link.close(reset=True)
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._stop_listening()
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            for link, task in list(self._links.items()):
+                link.close(reset=True)
+                task.cancel()
+            await asyncio.wait(others, return_when=asyncio.FIRST_COMPLETED)
         await asyncio.sleep(0)  # an aborted transport lets go of its socket in the loop's next turn
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._connections += 1
         link = _Link(self, reader, writer)
-        self._links.add(link)
-        try:
+        task = self._links[link] = asyncio.ensure_future(self._serve(link))
+        task.add_done_callback(lambda _: self._links.pop(link))
+
+    async def _serve(self, link: _Link) -> None:
+        with contextlib.suppress(asyncio.CancelledError):  # by `_end`
             await link.run()
             await link.closed()
-        except asyncio.CancelledError:
-            pass  # the proxy is being closed; asyncio would complain of a connection that was cancelled
-        finally:
-            self._links.discard(link)
 
     def _count(self, path: str) -> None:
         self._requests[path] += 1
