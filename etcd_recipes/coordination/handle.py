@@ -215,8 +215,9 @@ class Handle(ABC):
             raise
         finally:  # whoever waits for the end hears of it, also then
             self.lost._set()
-        held = round(runtime.now() - self._since, 4)
-        self._log.debug("hold.ended", state=state.value, held=held)
+        if self._log.wants_debug:
+            held = round(runtime.now() - self._since, 4)
+            self._log.debug("hold.ended", state=state.value, held=held)
         return True
 
     def _end_the_watch(self) -> None:

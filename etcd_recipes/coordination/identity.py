@@ -11,7 +11,7 @@ import json
 import os
 import socket
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 
 from etcd_recipes.core import runtime
 from etcd_recipes.core.store import Entry
@@ -38,12 +38,13 @@ class Contender:
 
 
 _compact = json.JSONEncoder(separators=(",", ":")).encode
-_quoted = lru_cache(maxsize=4)(_compact)  # of a name that hardly ever changes
 
 
 @cache
-def _process_id(_pid: int) -> str:
-    return f"{runtime.rng().getrandbits(32):08x}"  # one per process: a forked child gets its own
+def _process(pid: int) -> tuple[str, str]:
+    """Give what is the same in all that a process says of itself: the begin and the end; a fork has its own."""
+    host, id_ = _compact(socket.gethostname()), f"{runtime.rng().getrandbits(32):08x}"
+    return f'{{"host":{host},"pid":{pid},"since":', f',"id":"{id_}"'
 
 
 def describe_self(**wish: str | int) -> str:
@@ -51,10 +52,9 @@ def describe_self(**wish: str | int) -> str:
 
     `wish` is what else it says, for the admission rules to read: a kind, a weight.
     """
-    pid = os.getpid()
-    since = round(runtime.wall_clock(), 3)
-    host, more = _quoted(socket.gethostname()), f",{_compact(wish)[1:-1]}" if wish else ""
-    return f'{{"host":{host},"pid":{pid},"since":{since!r},"id":"{_process_id(pid)}"{more}}}'
+    begin, end = _process(os.getpid())
+    more = f",{_compact(wish)[1:-1]}" if wish else ""
+    return f"{begin}{round(runtime.wall_clock(), 3)!r}{end}{more}}}"
 
 
 def contender(entry: Entry) -> Contender:

@@ -398,6 +398,8 @@ class _Wait:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if not self._log.wants_debug:
+            return
         outcome = "busy" if kind is None else kind.__name__
         fields: dict[str, Any] = {}
         waited = round(runtime.now() - self._began, 4)

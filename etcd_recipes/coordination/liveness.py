@@ -32,8 +32,10 @@ class Liveness:
 
     def __post_init__(self) -> None:
         """Raise ValueError for limits that make no sense."""
-        _check(self.max_hold, "max_hold")
-        _check(self.heartbeat, "heartbeat")
+        if self.max_hold is not None:
+            _check(self.max_hold, "max_hold")
+        if self.heartbeat is not None:
+            _check(self.heartbeat, "heartbeat")
 
     @property
     def limited(self) -> bool:
@@ -42,8 +44,6 @@ class Liveness:
 
 
 def _check(seconds: object, name: str) -> None:
-    if seconds is None:
-        return
     if not isinstance(seconds, int | float) or not math.isfinite(seconds) or seconds <= 0:
         raise ValueError(f"{name} must be a positive number of seconds, or None; got {seconds!r}")
 

@@ -46,9 +46,14 @@ class EventLogger:
         """Give a logger that adds `fields` to each event."""
         return EventLogger(self._inner, self._logger, self._fields | fields)
 
+    @property
+    def wants_debug(self) -> bool:
+        """True if anybody hears `debug`: for fields that cost the hot road something."""
+        return bool(_listeners) or self._logger.isEnabledFor(logging.DEBUG)
+
     def debug(self, event: str, **fields: Any) -> None:
         """Log at level DEBUG."""
-        if _listeners or self._logger.isEnabledFor(logging.DEBUG):
+        if self.wants_debug:
             self._inner.debug(event, **(self._fields | fields))
 
     def info(self, event: str, **fields: Any) -> None:

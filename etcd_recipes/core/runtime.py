@@ -182,7 +182,7 @@ _LONGEST = 2_000_000.0
 
 def bearable(timeout: float | None) -> float | None:
     """Give `timeout`, or the longest wait that every system bears if it is longer; None stays None."""
-    return None if timeout is None else min(timeout, _LONGEST)
+    return timeout if timeout is None or timeout < _LONGEST else _LONGEST
 
 
 _BOOTTIME = getattr(time, "CLOCK_BOOTTIME", 0)
@@ -210,8 +210,7 @@ class NativeRuntime:
     def new_lock(self) -> Lock:
         # Reentrant: a signal handler, or a finalizer, runs in the middle of whatever its thread is doing, and
         # would wait for ever for a lock that this thread has.
-        monkey = _monkey()
-        lock: Lock = (_RLock if monkey is None else monkey.get_original("_thread", "RLock"))()
+        lock: Lock = _RLock() if _GEVENT not in sys.modules else _native("RLock")()
         return lock
 
     def thread_id(self) -> int:
@@ -228,9 +227,12 @@ class NativeRuntime:
 # -- gevent --------------------------------------------------------------------------------------------
 
 
+_GEVENT = "gevent.monkey"
+
+
 def _monkey() -> Any:
     """Give gevent's module for patching if it has made greenlets of threads, else None."""
-    monkey = sys.modules.get("gevent.monkey")
+    monkey = sys.modules.get(_GEVENT)
     return monkey if monkey is not None and monkey.is_module_patched("threading") else None
 
 
@@ -242,7 +244,7 @@ def _native(name: str) -> Any:
 
 def is_guest() -> bool:
     """Tell whether this is a thread of the system's beside gevent's loop; never True without gevent."""
-    if _monkey() is None:
+    if _GEVENT not in sys.modules or _monkey() is None:
         return False
     main: int = sys.modules["gevent.hub"].MAIN_THREAD_IDENT
     return bool(_native("get_ident")() != main)

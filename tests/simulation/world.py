@@ -225,9 +225,9 @@ def surroundings(world: World) -> Iterator[None]:
         stack.enter_context(mock.patch.object(socket, "gethostname", return_value="sim"))
         for kept in ("_fork_aware", "_exit_hooks"):
             stack.enter_context(mock.patch.object(runtime, kept, weakref.WeakSet()))
-        stack.callback(identity._process_id.cache_clear)
+        stack.callback(identity._process.cache_clear)
         stack.callback(logger.setLevel, level)
-        identity._process_id.cache_clear()
+        identity._process.cache_clear()
         logger.setLevel(logging.CRITICAL + 1)
         gc.collect(0)
         gc.disable()

@@ -45,13 +45,13 @@ class Attempt:
     """
 
     __slots__ = (
-        "_connection", "_ctx", "_ended_from_outside", "_endpoint", "_fresh", "_generation", "_head_until",
+        "_connection", "_ctx", "_deadline", "_ended_from_outside", "_endpoint", "_fresh", "_generation", "_head_until",
         "_header_timeout", "_in_head", "_lock", "_number", "_sent", "_stall",
     )  # fmt: skip
 
     def __init__(self, endpoint: str, ctx: Context, header_timeout: float | None) -> None:
         self._endpoint = endpoint
-        self._ctx = ctx
+        self._ctx, self._deadline = ctx, ctx.deadline
         self._header_timeout = header_timeout
         self._head_until = None if header_timeout is None else runtime.now() + header_timeout
         self._stall: float | None = _stall_limit(header_timeout)
@@ -120,16 +120,16 @@ class Attempt:
         return connection, response
 
     def _check_not_ended(self) -> None:
-        # A cancel that came before there was a socket had nothing to shut down.
-        with self._lock:
-            if self._ended_from_outside is not None:
-                raise OSError("ended from outside")
+        # A cancel that came before there was a socket had nothing to shut down. No lock: the connection was put
+        # in under it before, so either this sees the end that was told, or who told it has seen the connection.
+        if self._ended_from_outside is not None:
+            raise OSError("ended from outside")
 
     def lend(self, ctx: Context) -> None:
         """Let `ctx` limit the attempt from now on, in place of the one before; by the reader's thread only."""
         number = ctx.subscribe(self.abort)
         self._ctx.unsubscribe(self._number)
-        self._ctx, self._number = ctx, number
+        self._ctx, self._deadline, self._number = ctx, ctx.deadline, number
 
     def set_stall(self, seconds: float | None) -> None:
         """Set how long a receive in the body may take; None for a stream that may be quiet for ever."""
@@ -141,7 +141,7 @@ class Attempt:
         left = self._stall
         if self._in_head:
             left = None if self._head_until is None else self._head_until - now
-        deadline = self._ctx.deadline
+        deadline = self._deadline
         if deadline is not None and (left is None or deadline - now < left):
             left = deadline - now
         if left is not None and left <= 0:

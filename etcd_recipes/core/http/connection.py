@@ -47,6 +47,7 @@ class Connection(http.client.HTTPConnection):
         self.look: Callable[[], None] = _see_nothing
         self.tls: ssl.SSLContext | None = None
         self._known: runtime.Event | None = None  # of a name that is being looked up
+        self._poll: select.poll | None = None  # of the socket, once it has been idle
         self._create_connection = self._dial  # http.client's own hook for making the socket
 
     def _dial(self, address: tuple[str, int], *_: object) -> socket.socket:
@@ -114,12 +115,12 @@ class Connection(http.client.HTTPConnection):
 
     def in_step(self) -> bool:
         """Tell whether an idle connection can be used: the server has neither closed it nor sent anything."""
-        sock = self.sock
-        if sock is None:
+        if self.sock is None:
             return False
-        poll = select.poll()
-        poll.register(sock, select.POLLIN)
-        return not poll.poll(0)
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(self.sock, select.POLLIN)
+        return not self._poll.poll(0)
 
     def hear_out(self) -> None:
         """Raise what the server said before it hung up on what we were sending; only TLS has words for it."""

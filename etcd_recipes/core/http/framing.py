@@ -38,11 +38,18 @@ _LENGTH = re.compile(r"\d{1,18}", re.ASCII)
 
 @dataclass(slots=True)
 class Head:
-    """What stands before the body: `headers` by lower-case name; `keeps` if the connection outlives the answer."""
+    """What stands before the body: `headers` by lower-case name; `keeps` if the connection outlives the answer.
+
+    `length` is that of the body in bytes, `CHUNKED`, or `ENDLESS`: until the server hangs up.
+    """
 
     status: int
     headers: dict[str, str]
     keeps: bool
+    length: int
+
+
+CHUNKED, ENDLESS = -1, -2
 
 
 def check_begun(data: bytes) -> None:
@@ -73,10 +80,27 @@ def _head(raw: bytes) -> Head:
         raise http.client.BadStatusLine(repr(first[:40]))
     headers = _headers(lines)
     keeps = status[1] != "0" and "close" not in headers.get("connection", "").lower()
-    return Head(int(status[2]), headers, keeps)
+    code = int(status[2])
+    return Head(code, headers, keeps, _length(code, headers))
 
 
 _known_head = lru_cache(maxsize=64)(_head)
+
+
+def _length(status: int, headers: dict[str, str]) -> int:
+    """Give how long the body is; HTTPException if nobody can tell."""
+    if status < 200 or status in (204, 304):
+        return 0
+    coding, length = headers.get("transfer-encoding"), headers.get("content-length")
+    if coding is not None:
+        if coding.lower() != "chunked" or length is not None:
+            raise http.client.HTTPException("an answer whose end is not known")
+        return CHUNKED
+    if length is None:
+        return ENDLESS
+    if _LENGTH.fullmatch(length) is None:
+        raise http.client.HTTPException("an answer whose length is no number")
+    return int(length)
 
 
 def _headers(lines: list[str]) -> dict[str, str]:
@@ -103,19 +127,11 @@ def _header(line: str) -> tuple[str, str]:
 
 
 def body_of(head: Head, data: bytes) -> Body:
-    """Give the body that belongs to `head` and begins with `data`; HTTPException if nobody can tell its end."""
-    coding, length = head.headers.get("transfer-encoding"), head.headers.get("content-length")
-    if head.status in (204, 304):
-        return _Sized(data, 0)
-    if coding is not None:
-        if coding.lower() != "chunked" or length is not None:
-            raise http.client.HTTPException("an answer whose end is not known")
-        return _Chunks(data)
-    if length is None:
-        return _Endless(data)
-    if _LENGTH.fullmatch(length) is None:
-        raise http.client.HTTPException("an answer whose length is no number")
-    return _Sized(data, int(length))
+    """Give the body that belongs to `head` and begins with `data`."""
+    length = head.length
+    if length >= 0:
+        return _Sized(data, length)
+    return _Chunks(data) if length == CHUNKED else _Endless(data)
 
 
 class Body(ABC):

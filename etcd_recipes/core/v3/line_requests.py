@@ -21,18 +21,18 @@ __all__ = ["delete", "join", "join_if_first", "newest_first"]
 def join(
     line: str, key: str, value: str, lease: int, *, limit: int, beside: str | None = None
 ) -> Action:
-    """Build the joining: read who is ahead, put the key if it is not there, read what is beside; else read the key.
+    """Build the joining: if the key is not there, read who is ahead, put the key, read what is beside.
 
     They are carried out in this order, so that whom the range finds is ahead, and the own place is not among them.
+    (To have the key read when it is there would be a twentieth of the time that each joining takes the server.)
     """
     mine = _text(key)
     also = "" if beside is None else f',{{"request_range":{{"key":"{_text(beside)}"}}}}'
     return _txn(
         f"join line {line!r}",
-        f'{{"compare":[{{"target":"CREATE","result":"EQUAL","key":"{mine}","create_revision":"0"}}],'
+        f'{{"compare":[{{"target":"CREATE","key":"{mine}","create_revision":"0"}}],'
         f'"success":[{{"request_range":{_newest_first(line, limit)}}},'
-        f'{{"request_put":{_put(mine, value, lease)}}}{also}],'
-        f'"failure":[{{"request_range":{{"key":"{mine}"}}}}]}}',
+        f'{{"request_put":{_put(mine, value, lease)}}}{also}]}}',
     )
 
 
@@ -41,7 +41,7 @@ def join_if_first(line: str, key: str, value: str, lease: int) -> Action:
     first, end = _below(line)
     return _txn(
         f"join line {line!r} if nobody is there",
-        f'{{"compare":[{{"target":"CREATE","result":"EQUAL","key":"{first}","create_revision":"0",'
+        f'{{"compare":[{{"target":"CREATE","key":"{first}","create_revision":"0",'
         f'"range_end":"{end}"}}],"success":[{{"request_put":{_put(_text(key), value, lease)}}}],'
         f'"failure":[{{"request_range":{{"key":"{first}","range_end":"{end}","sort_target":"CREATE",'
         f'"sort_order":"ASCEND","limit":"1"}}}}]}}',
@@ -53,8 +53,8 @@ def delete(key: str, created: int) -> Action:
     mine = _text(key)
     return _txn(
         f"delete key {key!r}",
-        f'{{"compare":[{{"target":"CREATE","result":"EQUAL","key":"{mine}","create_revision":"{created}"}}],'
-        f'"success":[{{"request_delete_range":{{"key":"{mine}"}}}}],"failure":[]}}',
+        f'{{"compare":[{{"target":"CREATE","key":"{mine}","create_revision":"{created}"}}],'
+        f'"success":[{{"request_delete_range":{{"key":"{mine}"}}}}]}}',
     )
 
 

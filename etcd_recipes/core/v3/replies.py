@@ -80,7 +80,8 @@ __all__ = [
 
 T = TypeVar("T")
 
-_decode = json.JSONDecoder().decode
+_decode = json.JSONDecoder().raw_decode  # `decode` is this, and two searches for white space
+_SPACE = " \t\n\r"
 
 _CANCELLED, _UNKNOWN, _DEADLINE, _INTERNAL, _UNAVAILABLE = 1, 2, 4, 13, 14
 
@@ -245,10 +246,11 @@ def decode(reply: Reply) -> dict[str, Any]:
 def _loaded(body: bytes) -> dict[str, Any] | None:
     """Give the JSON object that `body` is, or None if it is none (or one too deep to be etcd's)."""
     try:
-        value = _decode(body.decode())
+        text = body.decode().strip(_SPACE)
+        value, end = _decode(text)
     except (ValueError, RecursionError):
         return None
-    return value if isinstance(value, dict) else None
+    return value if end == len(text) and isinstance(value, dict) else None
 
 
 def bad_json(endpoint: str, body: bytes) -> InvalidResponse:

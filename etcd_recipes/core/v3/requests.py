@@ -6,6 +6,7 @@ Rules of this file
    and revocations may be repeated; a put or a transaction only when its caller says so.
 3. int64 goes out as a JSON string, bytes as base64, and zero fields stay out, as the gateway writes them. So nothing
    in a key-value request needs escaping, and its JSON is written down as text: that is most of the work saved.
+   (EQUAL is zero. Each field that the gateway need not read counts: it takes a transaction a few percent longer.)
 """
 
 from __future__ import annotations
@@ -165,10 +166,11 @@ def txn_body(
     compare: Iterable[Condition], success: Iterable[Op], failure: Iterable[Op] = ()
 ) -> str:
     """Build the body of a transaction."""
+    otherwise = ",".join(map(op_body, failure))
     return (
         f'{{"compare":[{",".join(map(_condition_body, compare))}],'
-        f'"success":[{",".join(map(op_body, success))}],'
-        f'"failure":[{",".join(map(op_body, failure))}]}}'
+        f'"success":[{",".join(map(op_body, success))}]'
+        + (f',"failure":[{otherwise}]}}' if otherwise else "}")
     )
 
 
@@ -201,8 +203,9 @@ def _condition_body(condition: Condition) -> str:
 def _compare_body(compare: Compare) -> str:
     operand = compare.operand
     value = base64(operand) if isinstance(operand, bytes) else operand
+    relation = "" if compare.result == "EQUAL" else f'"result":"{compare.result}",'
     return (
-        f'{{"target":"{compare.target}","result":"{compare.result}","key":"{base64(compare.key)}",'
+        f'{{"target":"{compare.target}",{relation}"key":"{base64(compare.key)}",'
         f'"{_OPERANDS[compare.target]}":"{value}"{_range_end(compare.range_end)}}}'
     )
 

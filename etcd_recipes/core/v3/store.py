@@ -171,7 +171,7 @@ class V3Store:
         seat: int | None = None,
         beside: str | None = None,
     ) -> Standing:
-        """One transaction that puts the key and reads who is ahead, at one revision; and a look if it was there.
+        """One transaction that puts the key and reads who is ahead, at one revision; if it was there, two reads.
 
         (To read the line in that case, too, would be to read all of it, for nobody knows yet where the place is:
         and etcd answers late, and is asked again, when it has too much to do as it is.)
@@ -180,7 +180,7 @@ class V3Store:
         action = line_requests.join(line, key, value, grant.id, limit=ahead or 0, beside=beside)
         result = self._asked(action, ctx)
         if not result.succeeded:
-            there = result.first(0)
+            there = self.get(key, ctx)
             if there is None:
                 return Standing(None, (), result.revision, result.doubt)
             standing = self.standing(line, there, ctx, ahead=ahead, beside=beside)

@@ -103,8 +103,16 @@ def test_a_path_in_the_endpoint_stands_before_every_path(wire: Wire) -> None:
         (chunked(b"ab", b"c"), b"abc"),
         (chunked(b"ab", trailers=("Grpc-Trailer-Content-Type: application/grpc",)), b"ab"),
         (b"HTTP/1.1 100 Continue\r\n\r\n" + answer(b"after"), b"after"),
+        (b"HTTP/1.1 100 Continue\r\nContent-Length: none\r\n\r\n" + answer(b"after"), b"after"),
     ],
-    ids=["empty", "large", "chunked", "chunked with trailers", "after 100 Continue"],
+    ids=[
+        "empty",
+        "large",
+        "chunked",
+        "chunked with trailers",
+        "after 100 Continue",
+        "after a 100 that tells of a body",
+    ],
 )
 def test_bodies_come_in_every_form_and_the_connection_is_kept(
     wire: Wire, sent: bytes, body: bytes

@@ -47,7 +47,6 @@ def test_joining(line: str, beside: str | None, limit: int) -> None:
     made = requests.txn(
         [Compare.create_revision(key) == 0],
         [newest_first(line, limit), Op.put(key, line, lease=LEASE), *read],
-        [Op.get(key)],
         replay=True,
         what=f"join line {line!r}",
     )

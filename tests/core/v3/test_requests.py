@@ -99,12 +99,12 @@ REQUESTS = [
         '{"key":"ZGlyLw==","range_end":"ZGlyMA==","prev_kv":true}',
         False,
     ),
-    (requests.txn([], []), "kv/txn", '{"compare":[],"success":[],"failure":[]}', False),
+    (requests.txn([], []), "kv/txn", '{"compare":[],"success":[]}', False),
     (
         requests.txn([Compare.create_revision("k") == 0], [PUT], [GET], replay=True),
         "kv/txn",
         (
-            '{"compare":[{"target":"CREATE","result":"EQUAL","key":"aw==","create_revision":"0"}],'
+            '{"compare":[{"target":"CREATE","key":"aw==","create_revision":"0"}],'
             '"success":[{"request_put":{"key":"aw==","value":"dg=="}}],'
             '"failure":[{"request_range":{"key":"aw=="}}]}'
         ),
@@ -120,8 +120,8 @@ REQUESTS = [
             '{"compare":[{"target":"VALUE","result":"NOT_EQUAL","key":"aw==","value":"/w=="},'
             '{"target":"VERSION","result":"GREATER","key":"ZGlyLw==","version":"2","range_end":"ZGlyMA=="}],'
             '"success":[{"request_delete_range":{"key":"aw=="}},{"request_txn":{"compare":['
-            '{"target":"LEASE","result":"EQUAL","key":"aw==","lease":"7587855555555555555"}],'
-            '"success":[{"request_put":{"key":"aw==","value":"dg=="}}],"failure":[]}}],"failure":[]}'
+            '{"target":"LEASE","key":"aw==","lease":"7587855555555555555"}],'
+            '"success":[{"request_put":{"key":"aw==","value":"dg=="}}]}}]}'
         ),
         False,
     ),
@@ -130,7 +130,7 @@ REQUESTS = [
         "kv/txn",
         (
             '{"compare":[{"target":"MOD","result":"LESS","key":"aw==","mod_revision":"5"}],'
-            '"success":[],"failure":[]}'
+            '"success":[]}'
         ),
         False,
     ),

@@ -551,7 +551,7 @@ def test_an_answer_of_an_unknown_shape_is_an_invalid_response(
     assert raised.value.endpoint == server.endpoint
 
 
-@pytest.mark.parametrize("verb", ["join", "join_if_first", "create"])
+@pytest.mark.parametrize("verb", ["join_if_first", "create"])
 def test_a_transaction_that_lacks_an_answer_is_an_invalid_response(verb: str, ctx: Context) -> None:
     with (
         Server(always(answer(b'{"header":{"revision":"5"}}'))) as server,
