@@ -237,11 +237,13 @@ def test_only_who_has_waited_asks_for_a_note(
     term = client.election(name).campaign("a", timeout=5)
     seen = requests_seen(etcd.endpoint) - before
     assert (seen["Txn"], seen["Range"]) == (1, 0)
-    b = attempt(other, name, "b")
+    other.session()
     before = requests_seen(etcd.endpoint)
+    b = Job(lambda: other.election(name).campaign("b", timeout=20))
+    eventually(lambda: (requests_seen(etcd.endpoint) - before)["Range"] == 1, what="its first look")
     term.resign()
     b.result().resign()
-    assert (requests_seen(etcd.endpoint) - before)["Range"] == 2, "the line, and the note"
+    assert (requests_seen(etcd.endpoint) - before)["Range"] == 3, "the line again, and the note"
 
 
 def test_one_that_learns_late_that_it_has_a_place_obeys_the_note(
