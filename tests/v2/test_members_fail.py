@@ -46,8 +46,9 @@ def client(members: EtcdCluster, follower: EtcdProcess) -> Iterator[Client]:
     """A client that asks the follower first."""
     with Client(members.endpoints, header_timeout=HEADER_TIMEOUT) as client:
         client.v2.keys.set("ready", "yes")
-        client._cluster.pin(follower.endpoint)
-        client.v2.keys.get("ready")
+        for endpoint in (*members.endpoints, follower.endpoint):  # each has applied it, then
+            client._cluster.pin(endpoint)
+            client.v2.keys.get("ready", quorum=True)
         yield client
 
 
