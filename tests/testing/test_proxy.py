@@ -581,9 +581,7 @@ def test_what_was_accepted_in_the_moment_of_the_end_is_closed(
                 pass
 
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "always", ResourceWarning
-        )  # as an error it would be raised in a finalizer
+        warnings.simplefilter("always", ResourceWarning)  # an error would be lost in a finalizer
         for _ in range(10):
             over.clear()
             with FaultProxy(etcd.endpoint) as proxy:

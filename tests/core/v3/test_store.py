@@ -551,14 +551,34 @@ def test_an_answer_of_an_unknown_shape_is_an_invalid_response(
     assert raised.value.endpoint == server.endpoint
 
 
-@pytest.mark.parametrize("verb", ["join_if_first", "create"])
-def test_a_transaction_that_lacks_an_answer_is_an_invalid_response(verb: str, ctx: Context) -> None:
+REFUSED = b'{"header":{"revision":"5"}}'
+
+
+@pytest.mark.parametrize(
+    ("verb", "body"),
+    [
+        ("join", REFUSED[:-1] + b',"succeeded":true}'),
+        ("join_if_first", REFUSED),
+        ("create", REFUSED),
+    ],
+)
+def test_a_transaction_that_lacks_an_answer_is_an_invalid_response(
+    verb: str, body: bytes, ctx: Context
+) -> None:
     with (
-        Server(always(answer(b'{"header":{"revision":"5"}}'))) as server,
+        Server(always(answer(body))) as server,
         cluster_of(server.endpoint) as cluster,
         pytest.raises(InvalidResponse),
     ):
         VERBS[verb](V3Store(Gateway(cluster)), ctx)
+
+
+def test_a_place_that_goes_between_a_refused_join_and_its_reading_is_gone(ctx: Context) -> None:
+    # The join found its key, made by a first copy; an operator, or the end of the lease, was faster than the read.
+    with Server(always(answer(REFUSED))) as server, cluster_of(server.endpoint) as cluster:
+        standing = V3Store(Gateway(cluster)).join("k", "", _seven(), ctx, ahead=1)
+    assert (standing.mine, standing.ahead) == (None, ())
+    assert len(server.requests) == 2, "who is ahead of nobody is not asked"
 
 
 @pytest.mark.parametrize("verb", VERBS)
