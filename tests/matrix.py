@@ -115,7 +115,7 @@ def _pip(python: Path, *what: str) -> None:
 
 def run(place: Place, arguments: list[str]) -> int:
     """Run the tests there; gives pytest's status."""
-    command = [make(place), "-m", "pytest", "-p", "no:cacheprovider", *arguments]
+    command = [make(place), "-m", "pytest", *arguments]
     return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 

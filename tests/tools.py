@@ -25,12 +25,24 @@ def long(short: T, long: T) -> T:
     return long if os.environ.get("ETCD_RECIPES_LONG") else short
 
 
+class TooSlow(AssertionError):
+    """A bound on time was missed, by the program or by a busy machine: the test is run again, twice at most."""
+
+
+def in_time(took: float, bound: float, *, at_least: float = 0.0) -> None:
+    """Demand that what took `took` seconds took less than `bound`; and not less than `at_least`, however busy."""
+    assert at_least <= took, f"it took {took:.3f} s, which is too short"
+    if took >= bound:
+        raise TooSlow(f"it took {took:.3f} s, longer than {bound:.3f} s")
+
+
 def eventually(condition: Callable[[], T], timeout: float = 5.0, what: str = "it") -> T:
     """Give the first true value of `condition`, asked every 5 ms; fails after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     pause = threading.Event()
     while not (value := condition()):
-        assert time.monotonic() < deadline, f"{what} did not happen within {timeout} s"
+        if time.monotonic() >= deadline:
+            raise TooSlow(f"{what} did not happen within {timeout} s")
         pause.wait(0.005)
     return value
 
@@ -63,7 +75,8 @@ class Job:
 
     def result(self, timeout: float = 10.0) -> Any:
         self._thread.join(timeout)
-        assert not self._thread.is_alive(), f"the thread did not end within {timeout} s"
+        if self._thread.is_alive():
+            raise TooSlow(f"the thread did not end within {timeout} s")
         if self._error is not None:
             raise self._error
         return self._value

@@ -12,7 +12,7 @@ from etcd_recipes import Barrier, Cancelled, Client, ClusterError, Context, Dead
 from etcd_recipes.testing import EtcdProcess, FaultProxy
 from tests.recipes.below import below
 from tests.requests_seen import requests_seen
-from tests.tools import Job, child, eventually
+from tests.tools import Job, child, eventually, in_time
 
 MakeClient = Callable[..., Client]
 
@@ -72,7 +72,7 @@ def test_no_release_waits_for_etcds_100_ms_loop(
         assert job.ended_at is not None
         took.append(job.ended_at - began)
     # In that loop a release is told after 50 ms in the middle.
-    assert sorted(took)[5] < 0.03
+    in_time(sorted(took)[5], 0.03)
 
 
 def test_a_wait_ends_by_its_timeout_its_cancel_and_its_callers_deadline(
@@ -85,7 +85,7 @@ def test_a_wait_ends_by_its_timeout_its_cancel_and_its_callers_deadline(
         barrier.wait(timeout=0.2)
     with pytest.raises(DeadlineExceeded):
         barrier.wait(timeout=5, ctx=Context(0.2))
-    assert 0.4 <= time.monotonic() - began < 1.0
+    in_time(time.monotonic() - began, 1.0, at_least=0.4)
     ctx = Context()
     job = waiting(barrier, etcd, ctx=ctx)
     ctx.cancel()
@@ -155,7 +155,7 @@ def test_with_a_ttl_it_opens_when_its_holder_is_killed_and_stays_closed_while_it
         holder.signal(signal.SIGKILL)
         began = time.monotonic()
         client.barrier(name).wait(timeout=10)
-        assert time.monotonic() - began < 2 + 1.5
+        in_time(time.monotonic() - began, 2 + 1.5)
     assert client.barrier(name).hold()
     client.barrier(name).release()
 

@@ -25,7 +25,7 @@ from etcd_recipes.testing import EtcdCluster, EtcdProcess, FaultProxy
 from tests.recipes.below import below, naming
 from tests.recipes.operator import remove, revoke
 from tests.recipes.strikes import Interrupted, struck
-from tests.tools import Job, child, eventually
+from tests.tools import Job, child, eventually, in_time
 
 MakeClient = Callable[..., Client]
 
@@ -161,7 +161,7 @@ def test_no_meeting_waits_for_etcds_100_ms_loop(client: Client, other: Client, n
                 job.result()
             took.append(time.monotonic() - began)
     # In that loop each of them would be told at the next tick, some 70 ms later.
-    assert sorted(took)[len(took) // 4] < 0.06
+    in_time(sorted(took)[len(took) // 4], 0.06)
 
 
 def test_with_enters_and_leaves(client: Client, name: str) -> None:
@@ -211,7 +211,7 @@ def test_a_party_that_times_out_leaves_no_trace_and_another_takes_its_place(
     began = time.monotonic()
     with pytest.raises(DeadlineExceeded):
         a.enter(0.3).result()
-    assert 0.3 <= time.monotonic() - began < 0.8
+    in_time(time.monotonic() - began, 0.8, at_least=0.3)
     assert below(client, name) == []
     inside([b, c])
     for job in (b.leave(), c.leave()):
@@ -327,7 +327,7 @@ def test_a_party_killed_inside_breaks_the_barrier_for_those_who_leave_and_the_na
         began = time.monotonic()
         with pytest.raises(BrokenBarrier, match="died inside"):
             leaving.result(15)
-        assert time.monotonic() - began < 2 + 1.5
+        in_time(time.monotonic() - began, 2 + 1.5)
         with pytest.raises(BrokenBarrier):
             b.leave(5).result()
         eventually(lambda: below(client, name) == [])

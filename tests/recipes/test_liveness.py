@@ -14,7 +14,7 @@ from etcd_recipes.coordination.watchdog import Watchdog
 from etcd_recipes.testing import EtcdProcess
 from tests.recipes.below import below
 from tests.recipes.everything import FIRST, NEXT
-from tests.tools import Job, child, eventually
+from tests.tools import Job, child, eventually, in_time
 
 MakeClient = Callable[..., Client]
 
@@ -119,8 +119,8 @@ def test_a_limit_ends_a_hold_while_etcd_is_away_and_the_key_is_not_anothers_befo
     assert hold is not None
     server.pause()  # at 1.7 s the session's keeper begins a renewal that nobody answers
     paused = time.monotonic()
-    assert hold.lost._event.wait(4)
-    assert time.monotonic() - paused < 1.9 + 1.0
+    assert hold.lost._event.wait(10)
+    in_time(time.monotonic() - paused, 1.9 + 1.0)
     session, place = hold.session, hold._claim.key
     assert session.is_alive
     waiting = Job(lambda: client.lock(name).acquire(timeout=20))

@@ -32,7 +32,7 @@ from tests.recipes.below import below
 from tests.recipes.operator import TAKES_A_PLACE, remove, revoke
 from tests.recipes.strikes import Interrupted, SoftTimeLimit, struck
 from tests.requests_seen import requests_seen
-from tests.tools import Job, child, eventually
+from tests.tools import Job, child, eventually, in_time
 
 MakeClient = Callable[..., Client]
 
@@ -285,7 +285,7 @@ def test_a_timeout_gives_none_and_leaves_the_line(client: Client, other: Client,
     with client.lock(name):
         begun = time.monotonic()
         assert other.lock(name).acquire(timeout=0.3) is None
-        assert 0.3 <= time.monotonic() - begun < 0.8
+        in_time(time.monotonic() - begun, 0.8, at_least=0.3)
         eventually(lambda: client.lock(name).waiters() == ())
 
 
@@ -381,7 +381,7 @@ def test_a_waiter_cut_off_from_etcd_raises_when_its_lease_may_have_ended(
     stopped = time.monotonic()
     with pytest.raises(SessionLost, match="renewed in time"):
         job.result(10)
-    assert time.monotonic() - stopped < 2 + 0.5
+    in_time(time.monotonic() - stopped, 2 + 0.5)
     server.resume()
     assert holder is not None
 
@@ -412,7 +412,7 @@ def test_a_revoked_lease_is_noticed_while_the_body_runs(
         assert hold.lost.wait(5)
         took = time.monotonic() - begun
         record_property(f"seconds until a revoked lease was noticed on {api}", took)
-        assert took < 3 / 3 + 0.5
+        in_time(took, 3 / 3 + 0.5)
         with pytest.raises(LockLost):
             hold.check()
         with pytest.raises(LockLost):
@@ -477,7 +477,7 @@ def test_a_killed_holder_makes_way_within_its_ttl(
         begun = time.monotonic()
         hold = client.lock(name).acquire(timeout=10)
         assert hold is not None
-        assert time.monotonic() - begun < 2 + 1.5
+        in_time(time.monotonic() - begun, 2 + 1.5)
         hold.release()
 
 
@@ -550,7 +550,7 @@ def test_a_late_copy_of_a_join_does_not_block_the_line(
         begun = time.monotonic()
         eventually(lambda: not client.lock(name).locked(), 8, "the sweeping")
         # On v2 nobody can know of it; nobody refreshes it either, so it ends with its ttl.
-        assert time.monotonic() - begun < (3 / 3 + 1.0 if api == "v3" else 3 + 1.5)
+        in_time(time.monotonic() - begun, 3 / 3 + 1.0 if api == "v3" else 3 + 1.5)
         assert client.session().is_alive, "swept, not expired"
 
 
@@ -583,7 +583,7 @@ def test_a_release_that_etcd_does_not_confirm_is_completed_later(
     server.pause()
     begun = time.monotonic()
     assert hold.release(timeout=0.5) is False
-    assert time.monotonic() - begun < 0.8
+    in_time(time.monotonic() - begun, 0.8)
     assert not hold.is_held
     server.resume()
     eventually(lambda: not client.lock(name).locked(), 5, "the release")
@@ -626,7 +626,7 @@ def test_a_waiter_on_a_stopped_member_gets_its_turn(
     released = time.monotonic()
     second = job.result(20)
     # Its renewals find the member silent within ttl/3 and a header timeout, and free its watch.
-    assert time.monotonic() - released < 3 / 3 + 1.0 + 1.5
+    in_time(time.monotonic() - released, 3 / 3 + 1.0 + 1.5)
     stopped.resume()
     second.release()
 
