@@ -8,15 +8,26 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from etcd_recipes.testing import EtcdProcess
 from tests.processes import servers
+from tests.tools import long
 
 # Whoever starts the tests may have these ignored (nohup, a shell's background job), and what is ignored
 # here is ignored in every child.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+# The same examples in every run, others in the long form; and no word about time, which is the machine's.
+hypothesis.settings.register_profile(
+    "here",
+    deadline=None,
+    derandomize=long(True, False),
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("here")
 
 
 @pytest.fixture(scope="session")

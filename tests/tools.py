@@ -29,9 +29,9 @@ class TooSlow(AssertionError):
     """A bound on time was missed, by the program or by a busy machine: the test is run again, twice at most."""
 
 
-def in_time(took: float, bound: float, *, at_least: float = 0.0) -> None:
+def in_time(took: float, bound: float, *, at_least: float | None = None) -> None:
     """Demand that what took `took` seconds took less than `bound`; and not less than `at_least`, however busy."""
-    assert at_least <= took, f"it took {took:.3f} s, which is too short"
+    assert at_least is None or at_least <= took, f"it took {took:.3f} s, which is too short"
     if took >= bound:
         raise TooSlow(f"it took {took:.3f} s, longer than {bound:.3f} s")
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from etcd_recipes import Instance
@@ -109,7 +109,6 @@ _CHANGES = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(_CHANGES, st.booleans())
 def test_a_pool_is_the_same_after_whatever_changes(
     changes: list[tuple[int, str, int]], ring: bool

@@ -139,7 +139,7 @@ def test_100_continue_for_ever_ends_by_the_header_timeout() -> None:
 @given(
     spoilt([*V3_SEEDS, *V3_ADMIN_SEEDS, *V2_SEEDS, *WATCH_SEEDS]), st.sampled_from([200, 400, 503])
 )
-@settings(deadline=None, derandomize=True, max_examples=long(4, 500), database=None)
+@settings(max_examples=long(4, 500), database=None)
 def test_json_that_is_none(body: bytes, status: int) -> None:
     with Server(always(answer(body, status=status))) as server, client_of(server, HURRY) as client:
         all_tried(CALLS, client)

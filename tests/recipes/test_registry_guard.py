@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from etcd_recipes import Client, Instance
@@ -120,7 +120,6 @@ def test_a_rule_of_numbers_that_make_no_sense_is_refused(numbers: tuple[float, f
         Rule(*numbers)
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.sampled_from("abcdef"), st.sampled_from("+-d"), st.floats(0, 6)), max_size=40

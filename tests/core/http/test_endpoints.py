@@ -111,7 +111,7 @@ def test_a_refusal_of_credentials_says_where_they_belong() -> None:
 
 
 @given(st.text(max_size=40))
-@settings(deadline=None, derandomize=True, max_examples=200)
+@settings(max_examples=200)
 def test_any_text_is_an_endpoint_or_a_value_error(text: str) -> None:
     try:
         endpoints = parse_endpoints(text)
@@ -140,7 +140,6 @@ def moved(ring: Ring, steps: list[tuple[str, str]]) -> Ring:
 
 
 @given(rings, moves)
-@settings(deadline=None, derandomize=True)
 def test_the_order_is_a_rotation_that_begins_with_the_pinned_one(ring: Ring, steps) -> None:
     ring = moved(ring, steps)
     order = ring.order()
@@ -150,20 +149,17 @@ def test_the_order_is_a_rotation_that_begins_with_the_pinned_one(ring: Ring, ste
 
 
 @given(rings, moves)
-@settings(deadline=None, derandomize=True)
 def test_no_endpoint_is_ever_lost(ring: Ring, steps) -> None:
     assert sorted(moved(ring, steps).order()) == sorted(ring.endpoints)
 
 
 @given(rings, anything)
-@settings(deadline=None, derandomize=True)
 def test_pin_asks_that_endpoint_first_and_a_stranger_changes_nothing(ring: Ring, one: str) -> None:
     expected = one if one in ring.endpoints else ring.pinned
     assert ring.pin(one).pinned == expected
 
 
 @given(rings, anything)
-@settings(deadline=None, derandomize=True)
 def test_only_the_failure_of_the_pinned_one_turns_the_ring(ring: Ring, one: str) -> None:
     """Of many calls that fail at one endpoint at once, the first turns the ring, and only that one."""
     left = ring.leave(one)
@@ -175,7 +171,6 @@ def test_only_the_failure_of_the_pinned_one_turns_the_ring(ring: Ring, one: str)
 
 
 @given(rings, anything)
-@settings(deadline=None, derandomize=True)
 def test_the_order_after_an_endpoint_begins_with_the_one_that_follows_it(
     ring: Ring, one: str
 ) -> None:

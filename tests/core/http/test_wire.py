@@ -516,7 +516,7 @@ def test_a_deadline_far_away_is_as_good_as_none(
         max_size=8,
     )
 )
-@settings(deadline=None, derandomize=True, max_examples=120)
+@settings(max_examples=120)
 def test_whatever_bytes_come_nothing_but_the_librarys_errors_leaves(pieces: list[bytes]) -> None:
     wire = Wire()
     with Server(script(b"".join(pieces))) as server:

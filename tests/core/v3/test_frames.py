@@ -71,7 +71,6 @@ def test_a_stream_byte_by_byte(stream: str) -> None:
 
 
 @given(st.lists(st.integers(0, 400), max_size=8))
-@settings(deadline=None, derandomize=True)
 def test_a_stream_cut_anywhere(cuts: list[int]) -> None:
     raw = STREAMS["no newlines"].encode()
     edges = [0, *sorted(min(cut, len(raw)) for cut in cuts), len(raw)]
@@ -178,7 +177,7 @@ def test_objects_that_are_too_deep_are_an_invalid_response() -> None:
 
 
 @given(st.lists(st.one_of(st.binary(max_size=20), st.sampled_from([CREATED.encode(), b"}", b"{"]))))
-@settings(deadline=None, derandomize=True, max_examples=200)
+@settings(max_examples=200)
 def test_any_bytes_are_messages_or_an_invalid_response(pieces: list[bytes]) -> None:
     with suppress(InvalidResponse):
         for message in fed(*pieces):

@@ -578,7 +578,7 @@ objects = st.dictionaries(st.sampled_from(NAMES), anything, max_size=6)
 @example({"header": {"revision": float("inf")}})
 @example({"kvs": [{"lease": float("-inf")}]})
 @example({"code": float("inf"), "message": "x"})
-@settings(deadline=None, derandomize=True, max_examples=200)
+@settings(max_examples=200)
 def test_json_of_any_shape_is_a_result_or_an_invalid_response(body: dict[str, Any]) -> None:
     for read in READERS:
         with suppress(InvalidResponse), replies.Reading(HERE):
@@ -590,7 +590,7 @@ def test_json_of_any_shape_is_a_result_or_an_invalid_response(body: dict[str, An
 @example(b'{"error":{"code":1e999,"message":"x"}}')
 @example(b'{"code":1e999,"message":"x"}')
 @example(b'{"result":{"TTL":"' + b"9" * 5000 + b'"}}')
-@settings(deadline=None, derandomize=True, max_examples=150)
+@settings(max_examples=150)
 def test_any_bytes_are_judged_and_decoded_with_the_librarys_errors_only(body: bytes) -> None:
     for status in (200, 204, 302, 400, 404, 412, 500, 503):
         with suppress(EtcdRecipesError):

@@ -24,7 +24,7 @@ from etcd_recipes.core.v3.values import (
 
 
 @given(st.binary(max_size=6), st.binary(max_size=6))
-@settings(deadline=None, derandomize=True, max_examples=200)
+@settings(max_examples=200)
 def test_a_prefix_ends_before_the_first_key_that_does_not_begin_with_it(
     prefix: bytes, key: bytes
 ) -> None:
@@ -42,7 +42,6 @@ def test_the_end_of_a_prefix(prefix: bytes, end: bytes) -> None:
 
 
 @given(st.binary(max_size=20))
-@settings(deadline=None, derandomize=True)
 def test_a_key_that_is_not_utf_8_survives_as_text(raw: bytes) -> None:
     assert to_bytes(raw.decode("utf-8", "surrogateescape")) == raw
 
