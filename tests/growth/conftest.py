@@ -1,4 +1,4 @@
-"""Clients of the shared server, on the store that the test names or on both."""
+"""A server for each file of tests, whose counters nobody else moves, and its clients."""
 
 from __future__ import annotations
 
@@ -9,8 +9,16 @@ import pytest
 
 from etcd_recipes import Client
 from etcd_recipes.testing import EtcdProcess
+from tests.tools import QUICK
 
 _numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def etcd() -> Iterator[EtcdProcess]:
+    """The shared server would also count what threads of other tests still ask."""
+    with EtcdProcess(enable_v2=True, **QUICK) as server:
+        yield server
 
 
 @pytest.fixture
