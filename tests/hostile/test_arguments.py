@@ -28,7 +28,7 @@ from tests.tools import long
 
 
 def often(short: int, many: int = 5000) -> settings:
-    return settings(deadline=None, derandomize=True, max_examples=long(short, many), database=None)
+    return settings(max_examples=long(short, many), database=None)
 
 
 SECRET = "s3cr3t"

@@ -14,7 +14,7 @@ EXAMPLES = long(8, 5000)
 
 
 def often(count: int = EXAMPLES) -> settings:
-    return settings(deadline=None, derandomize=True, max_examples=count, database=None)
+    return settings(max_examples=count, database=None)
 
 
 @pytest.mark.parametrize("name", TARGETS)

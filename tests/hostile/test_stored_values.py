@@ -27,7 +27,7 @@ EVIL = '{"host":"\\u001b]0;evil\\u0007","pid":"\\n","id":"\\u202e","since":1e300
 
 
 def often(short: int, many: int = 3000) -> settings:
-    return settings(deadline=None, derandomize=True, max_examples=long(short, many), database=None)
+    return settings(max_examples=long(short, many), database=None)
 
 
 # -- every recipe, on a store in memory ----------------------------------------------------------------------------
