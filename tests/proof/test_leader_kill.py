@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.proof.leader_kill import run, say
-from tests.tools import long
+from tests.tools import TooSlow, long
 from tests.v2 import figures
 
 BOUND = 2.0
@@ -23,5 +23,5 @@ def test_no_writer_waits_two_seconds_for_the_next_leader() -> None:
     for each in done.rounds:
         worst = max(each.gaps)
         story = f"elected after {each.elected:.2f} s\n{each.story_of(worst)}"
-        assert worst < each.elected + ADDED, story
-        assert worst < BOUND or each.is_void, story
+        if worst >= each.elected + ADDED or (worst >= BOUND and not each.is_void):
+            raise TooSlow(story)
