@@ -25,15 +25,24 @@ def long(short: T, long: T) -> T:
     return long if os.environ.get("ETCD_RECIPES_LONG") else short
 
 
+HANG = 3.0
+"""Seconds by which no machine is late: what is, hangs, and that is a finding at once."""
+
+
 class TooSlow(AssertionError):
-    """A bound on time was missed, by the program or by a busy machine: the test is run again, twice at most."""
+    """A bound was missed by so little that a busy machine may have done it: the test is run again, twice at most."""
+
+
+def late(by: float, story: str) -> AssertionError:
+    """Give the error of what came `by` seconds too late, or had so many and did not come."""
+    return TooSlow(story) if by < HANG else AssertionError(story)
 
 
 def in_time(took: float, bound: float, *, at_least: float | None = None) -> None:
     """Demand that what took `took` seconds took less than `bound`; and not less than `at_least`, however busy."""
     assert at_least is None or at_least <= took, f"it took {took:.3f} s, which is too short"
     if took >= bound:
-        raise TooSlow(f"it took {took:.3f} s, longer than {bound:.3f} s")
+        raise late(took - bound, f"it took {took:.3f} s, longer than {bound:.3f} s")
 
 
 def eventually(condition: Callable[[], T], timeout: float = 5.0, what: str = "it") -> T:
@@ -42,7 +51,7 @@ def eventually(condition: Callable[[], T], timeout: float = 5.0, what: str = "it
     pause = threading.Event()
     while not (value := condition()):
         if time.monotonic() >= deadline:
-            raise TooSlow(f"{what} did not happen within {timeout} s")
+            raise late(timeout, f"{what} did not happen within {timeout} s")
         pause.wait(0.005)
     return value
 
@@ -76,7 +85,7 @@ class Job:
     def result(self, timeout: float = 10.0) -> Any:
         self._thread.join(timeout)
         if self._thread.is_alive():
-            raise TooSlow(f"the thread did not end within {timeout} s")
+            raise late(timeout, f"the thread did not end within {timeout} s")
         if self._error is not None:
             raise self._error
         return self._value
@@ -109,7 +118,10 @@ class Child:
         self._process.send_signal(number)
 
     def wait(self, timeout: float = 15.0) -> int:
-        return self._process.wait(timeout)
+        try:
+            return self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise late(timeout, f"the child did not end within {timeout} s") from None
 
     def close(self) -> None:
         self._process.kill()

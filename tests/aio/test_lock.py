@@ -442,9 +442,8 @@ def test_a_limit_that_passes_cancels_the_body_as_any_loss_does(
             ]
             begun = time.monotonic()
             ends = await asyncio.gather(*limits, return_exceptions=True)
-            in_time(
-                time.monotonic() - begun, 5, at_least=0.8
-            )  # 5 beats and 0.3 s; nobody slept for 30 s
+            # 5 beats and 0.3 s; nobody slept for 30 s
+            in_time(time.monotonic() - begun, 5, at_least=0.8)
             assert [type(end) for end in ends] == [LockLost] * 3
             assert [word in str(end) for word, end in zip(_LIMITS, ends, strict=True)] == [True] * 3
             assert _cancels() == 0

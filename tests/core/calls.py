@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.tools import Job, TooSlow, in_time
+from tests.tools import Job, in_time, late
 
 __all__ = ["FOREVER", "SOON", "Call", "within"]
 
@@ -24,7 +24,7 @@ class Call(Job):
         """Give what the call raises; AssertionError if it does not end in time, or raises nothing."""
         self._thread.join(timeout)
         if self.running:
-            raise TooSlow(f"the call did not end within {timeout} s")
+            raise late(timeout, f"the call did not end within {timeout} s")
         assert self._error is not None, f"the call gave {self._value!r} instead of raising"
         return self._error
 
