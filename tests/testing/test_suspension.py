@@ -59,7 +59,9 @@ def test_in_silence_a_call_ends_by_its_limit_or_with_the_suspension(
         with pytest.raises(ContextError):
             client.version(timeout=0.1)
         in_time(runtime.now() - before, 5.0)
+        silence = client._cluster.wire
         waiting = Job(lambda: client.version(timeout=30))
+        eventually(lambda: silence._over._callbacks, what="the wait")
         with suspend(client):  # one in another
             with pytest.raises(ClusterError):
                 client.version()
